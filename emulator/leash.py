@@ -34,7 +34,7 @@ def become(argv: list[str], log: int, report: int) -> None:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        os.execvp(argv[0], argv)  # noqa: S606
+        os.execvp(argv[0], argv)
     except OSError as error:
         os.write(report, f"!{argv[0]}: {error.strerror}\n".encode())
     finally:
