@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from workspace.errors import CredentialError, FineTuneError, ServiceError, SettingsError
-from workspace.settings import Settings
+from workspace.settings import CredentialChoice, Settings
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -122,19 +122,18 @@ def _in_sdk_terms(settings: Settings, clouds: list[dict[str, Any]]) -> dict[str,
 
 @lru_cache
 def find_credential(settings: Settings) -> TokenCredential:
-    """Return the first credential that answers; a browser only where a person sits.
+    """Return the configured credential once it has answered; a browser only where a person sits.
 
     Raises:
         CredentialError: what was tried and what to set.
     """
     from azure.core.exceptions import ClientAuthenticationError
-    from azure.identity import DefaultAzureCredential
 
-    credential = DefaultAzureCredential()
+    credential = _credential(settings)
     try:
         credential.get_token(management_scope(settings))
-    except ClientAuthenticationError as error:
-        if sys.stdin is not None and sys.stdin.isatty():
+    except (ClientAuthenticationError, ValueError) as error:
+        if settings.credential.kind == "default" and sys.stdin is not None and sys.stdin.isatty():
             return _ask_in_a_browser(settings)
         raise CredentialError(
             "No Azure credential answered, and nobody sits at this terminal to log in. Set "
@@ -142,6 +141,44 @@ def find_credential(settings: Settings) -> TokenCredential:
             f"machine a managed identity, or run 'az login'. What was tried: {_first_lines(error)}"
         ) from error
     return credential
+
+
+def _credential(settings: Settings) -> TokenCredential:
+    import azure.identity as identity
+
+    choice = settings.credential
+    match choice.kind:
+        case "managed_identity":
+            return identity.ManagedIdentityCredential(client_id=choice.client_id)
+        case "workload_identity":
+            return identity.WorkloadIdentityCredential(
+                tenant_id=choice.tenant_id, client_id=choice.client_id
+            )
+        case "service_principal":
+            return _service_principal(choice)
+    return identity.DefaultAzureCredential()
+
+
+def _service_principal(choice: CredentialChoice) -> TokenCredential:
+    import azure.identity as identity
+
+    if not (choice.tenant_id and choice.client_id):
+        raise CredentialError("A service principal needs tenant_id and client_id. Set both.")
+    if choice.client_secret:
+        return identity.ClientSecretCredential(
+            choice.tenant_id, choice.client_id, choice.client_secret.get_secret_value()
+        )
+    if not choice.certificate_path:
+        raise CredentialError(
+            "A service principal needs client_secret or certificate_path. Set one of them."
+        )
+    password = choice.certificate_password
+    return identity.CertificateCredential(
+        choice.tenant_id,
+        choice.client_id,
+        choice.certificate_path,
+        password=password.get_secret_value() if password else None,
+    )
 
 
 def _ask_in_a_browser(settings: Settings) -> TokenCredential:

@@ -83,7 +83,13 @@ def display_name(model: str, parameters: dict[str, object], gpus: int) -> str:
 
 
 def ownership_tags(
-    flow: str, flow_run_id: str, key: str, created: datetime, lifetime: timedelta, *, keep: bool = False
+    flow: str,
+    flow_run_id: str,
+    key: str,
+    created: datetime,
+    lifetime: timedelta,
+    *,
+    keep: bool = False,
 ) -> dict[str, str]:
     """Return the tags that say whose a resource is and until when it is wanted (times in UTC)."""
     return {

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,6 +21,25 @@ from pydantic_settings import (
 from workspace.errors import SettingsError
 
 CONFIG_PLACES = ("config.json", ".azureml/config.json", "aml_config/config.json")
+
+
+class CredentialChoice(BaseModel):
+    """Which credential of azure-identity to use; its secrets never show in a text or a log."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["default", "managed_identity", "workload_identity", "service_principal"] = Field(
+        "default", description="default: azure-identity's own chain."
+    )
+    tenant_id: str | None = Field(None, description="Tenant of a service principal.")
+    client_id: str | None = Field(
+        None, description="Client id of a service principal or of a user-assigned identity."
+    )
+    client_secret: SecretStr | None = Field(None, description="A service principal's secret.")
+    certificate_path: str | None = Field(
+        None, description="A service principal's certificate (PEM or PKCS12), instead of a secret."
+    )
+    certificate_password: SecretStr | None = Field(None, description="The certificate's password.")
 
 
 class Settings(BaseSettings):
@@ -58,6 +77,11 @@ class Settings(BaseSettings):
         None,
         alias="REGISTRY_DISCOVERY_ENDPOINT_URL",
         description="Where registries of a private cloud are looked up.",
+    )
+    credential: CredentialChoice = Field(
+        default_factory=CredentialChoice,
+        alias="FINETUNE_CREDENTIAL",
+        description="JSON with 'kind' and what that kind needs; by default azure-identity's chain.",
     )
 
     @classmethod
@@ -108,7 +132,9 @@ def _parse(path: Path) -> dict[str, str]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise SettingsError(f"{path} is not JSON: {error}. Download it from the studio again.") from None
+        raise SettingsError(
+            f"{path} is not JSON: {error}. Download it from the studio again."
+        ) from None
     if not isinstance(found, dict):
         raise SettingsError(f"{path} is not a JSON object. Download it from the studio again.")
     return {str(key): str(value) for key, value in found.items()}

@@ -104,9 +104,7 @@ class FineTuneParameters(Choice):
     per_device_eval_batch_size: int | None = Field(
         None, ge=1, description="Rows per GPU and step of evaluation. Else the card's, else 1."
     )
-    learning_rate: float | None = Field(
-        None, gt=0, description="Else the card's, else 5e-6."
-    )
+    learning_rate: float | None = Field(None, gt=0, description="Else the card's, else 5e-6.")
     lr_scheduler_type: Scheduler | None = Field(None, description="Else the card's, else cosine.")
     apply_lora: bool | None = Field(
         None, description="Train a low-rank adapter, not all weights. Else the card's, else true."
@@ -115,7 +113,7 @@ class FineTuneParameters(Choice):
     deepspeed_stage: Literal[2, 3] | None = Field(None, description="Else the card's, else 2.")
     other: dict[str, ComponentValue] = Field(
         default_factory=dict,
-        description="Any other input of the component by name, e.g. {\"max_seq_length\": 2048}.",
+        description='Any other input of the component by name, e.g. {"max_seq_length": 2048}.',
     )
 
     @model_validator(mode="after")

@@ -1,0 +1,1 @@
+"""The DAGs; each reads as one paragraph."""

@@ -1,0 +1,126 @@
+"""Fine-tune a chat model on Azure ML, serve it, ask it questions, and leave nothing running."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+
+from flows.plan import settle_plan
+from tasks.compute import ensure_compute
+from tasks.connection import connect, find_settings
+from tasks.data import prepare_data, upload_data
+from tasks.endpoints import create_endpoint, delete_endpoint, deploy_model, test_endpoint
+from tasks.metrics import review_metrics
+from tasks.models import register_model
+from tasks.reports import publish_result
+from tasks.training import cancel_training, submit_training, wait_for_training
+from workspace import naming
+from workspace.errors import FineTuneError
+from workspace.settings import Settings
+from workspace.types import FineTune, Ownership, Result
+
+FLOW = "fine-tune"
+
+
+def run_name() -> str:
+    """Return what the UI calls a run: model, data, when."""
+    run: FineTune = flow_run.parameters["run"]
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
+    return (
+        f"{run.model.name} · {run.data.dataset.split('/')[-1]} {run.data.percentage:g} % · {when}"
+    )
+
+
+def ownership(run: FineTune) -> Ownership:
+    """Return whose this run's resources are, and the tags that say so."""
+    flow_run_id = str(flow_run.id)
+    key = naming.run_key(flow_run_id, run.key)
+    lifetime = timedelta(minutes=run.deadlines.total_minutes)
+    if run.endpoint.keep:
+        lifetime += timedelta(hours=run.endpoint.keep_hours)
+    now = datetime.now(UTC)
+    tags = naming.ownership_tags(FLOW, flow_run_id, key, now, lifetime, keep=run.endpoint.keep)
+    return Ownership(flow_run_id=flow_run_id, key=key, tags=tags)
+
+
+@flow(name=FLOW, flow_run_name=run_name, validate_parameters=True)
+def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; the UI's form shows it
+    """Fine-tune a model, serve it, ask it questions, and leave nothing running."""
+    settings = find_settings()
+    owner = ownership(run)
+    limits = run.deadlines
+    connected = connect(settings)
+    plan = settle_plan(settings, run, owner)  # every gate; an error anywhere creates nothing
+
+    compute = ensure_compute.submit(settings, run.compute, plan.finetune_sizes, owner, limits)
+    data = prepare_data.submit(run.data)
+    uploaded = upload_data.submit(settings, data)
+    with nothing_left_running(settings, run, plan.job, plan.endpoint, owner):
+        cluster, files = compute.result(), uploaded.result()
+        job = submit_training(
+            settings,
+            plan.job,
+            plan.display_name,
+            plan.experiment,
+            plan.component,
+            plan.model,
+            cluster,
+            run.compute.steps,
+            files["train_sft"],
+            files["test_sft"],
+            plan.parameters,
+            owner,
+        )
+        endpoint = create_endpoint.submit(settings, plan.endpoint, owner, limits)
+        job = wait_for_training(settings, job, limits)
+        metrics = review_metrics(connected, plan.experiment, job.name)
+        registered = register_model(
+            settings, job.name, plan.registered_name, plan.version, plan.model, owner
+        )
+        deployment = deploy_model(
+            settings, endpoint.result(), run.endpoint, registered.id, owner, limits
+        )
+        answers = test_endpoint(settings, plan.endpoint, deployment, data.result(), run.test)
+    return publish_result(
+        Result(
+            model=plan.model,
+            cluster=cluster,
+            data=data.result(),
+            parameters=plan.parameters,
+            job=job,
+            metrics=metrics,
+            registered=registered,
+            endpoint=plan.endpoint,
+            endpoint_kept=run.endpoint.keep,
+            answers=answers,
+        )
+    )
+
+
+@contextmanager
+def nothing_left_running(
+    settings: Settings, run: FineTune, job: str, endpoint: str, owner: Ownership
+) -> Iterator[None]:
+    """Delete the endpoint afterwards, unless it is to be kept; after a failure cancel the job too.
+
+    A failure keeps its own error: what goes wrong while cleaning up is said beside it, loudly.
+    """
+    try:
+        yield
+    except BaseException as first:
+        for clean in (
+            lambda: cancel_training(settings, job),
+            lambda: delete_endpoint(settings, endpoint, owner, run.deadlines),
+        ):
+            try:
+                clean()
+            except FineTuneError as error:
+                get_run_logger().critical("%s", error)
+                first.add_note(str(error))
+        raise
+    if not run.endpoint.keep:
+        delete_endpoint(settings, endpoint, owner, run.deadlines)

@@ -1,0 +1,1 @@
+"""One module per Azure noun, one retryable Prefect task per step of the tutorial."""

@@ -1,0 +1,217 @@
+"""Compute: find the GPU cluster, or create it if allowed, and prove that it can run the job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prefect import get_run_logger
+
+from tasks.retries import azure_step
+from tasks.waiting import Patience, wait_until
+from workspace.client import open_client
+from workspace.errors import ComputeError, ResourceMissing
+from workspace.settings import Settings
+from workspace.types import Cluster, ComputeChoice, Deadlines, Ownership
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+
+#: Sizes with K80 cards, which no fine-tune component supports any more.
+UNSUPPORTED = ("standard_nc6", "standard_nc12", "standard_nc24", "standard_nc24r")
+
+
+@azure_step("Verify or create the GPU compute", tags={"azure", "gate", "compute"})
+def ensure_compute(
+    settings: Settings,
+    choice: ComputeChoice,
+    allowed: list[str] | None,
+    owner: Ownership,
+    deadlines: Deadlines,
+) -> Cluster:
+    """Return a cluster that can run the job. Everything that costs more waits for this.
+
+    A cluster of that name is reused. Where there is none and it may be made, the tiers of
+    ``choice.tier`` are tried in order; a low-priority cluster comes with a warning.
+
+    Raises:
+        ResourceMissing: there is none and it may not be made.
+        ComputeError: it failed, or its size is not supported, not allowed or not listed.
+    """
+    client = open_client(settings)
+    patience = _patience(deadlines)
+    found = _find(client, choice.name)
+    created = found is None
+    if found is None:
+        if not choice.may_create:
+            raise ResourceMissing(
+                "Compute",
+                choice.name,
+                f"workspace '{settings.workspace_name}'",
+                "Create it, or run with run.compute.may_create.",
+            )
+        found = _create(client, choice, allowed, owner, patience)
+    found = _settled(client, choice.name, patience)
+    return _verified(client, found, allowed, created=created)
+
+
+def _find(client: MLClient, name: str) -> Any | None:
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        return client.compute.get(name)
+    except ResourceNotFoundError:  # anything else, a wrong credential above all, is an error
+        return None
+
+
+def _tiers(choice: ComputeChoice) -> list[str]:
+    return {
+        "dedicated": ["dedicated"],
+        "low_priority": ["low_priority"],
+        "dedicated_then_low_priority": ["dedicated", "low_priority"],
+    }[choice.tier]
+
+
+def _create(
+    client: MLClient,
+    choice: ComputeChoice,
+    allowed: list[str] | None,
+    owner: Ownership,
+    patience: Patience,
+) -> Any:
+    refusals: list[str] = []
+    check_size(choice.size, allowed)
+    gpus_of(client, choice.size)
+    for tier in _tiers(choice):
+        try:
+            return _create_tier(client, choice, tier, owner, patience)
+        except ComputeError as error:
+            refusals.append(f"{tier}: {error}")
+    raise ComputeError(
+        f"Cluster '{choice.name}' of size {choice.size} could not be created. "
+        f"Tried {'; '.join(refusals)}. Ask for quota, or choose another size or region."
+    )
+
+
+def _create_tier(
+    client: MLClient, choice: ComputeChoice, tier: str, owner: Ownership, patience: Patience
+) -> Any:
+    from azure.ai.ml.entities import AmlCompute
+    from azure.core.exceptions import HttpResponseError
+
+    log = get_run_logger()
+    if tier == "low_priority":
+        log.warning("cluster %s gets low-priority nodes: they may be pre-empted", choice.name)
+    cluster = AmlCompute(
+        name=choice.name,
+        size=choice.size,
+        tier=tier,
+        min_instances=0,
+        max_instances=choice.max_nodes,
+        idle_time_before_scale_down=int(choice.idle_minutes * 60),
+        tags=owner.tags,
+    )
+    log.info("creating cluster %s (%s, %s)", choice.name, choice.size, tier)
+    try:
+        client.compute.begin_create_or_update(cluster).wait(patience.deadline)
+    except HttpResponseError as error:
+        if error.status_code is not None and error.status_code >= 500:
+            raise
+        if error.status_code in (401, 403, 429):
+            raise
+        raise ComputeError(_words(error)) from error
+    made = _settled(client, choice.name, patience)
+    if str(made.provisioning_state).lower() == "failed":
+        reason = _reason(made)
+        client.compute.begin_delete(choice.name).wait(patience.deadline)
+        raise ComputeError(reason)
+    return made
+
+
+def _settled(client: MLClient, name: str, patience: Patience) -> Any:
+    """Return the cluster once Azure no longer works on it."""
+    moving = ("creating", "updating", "resizing", "provisioning", "unknown")
+    return wait_until(
+        f"Creating cluster '{name}'",
+        lambda: client.compute.get(name),
+        lambda seen: str(seen.provisioning_state).lower() not in moving,
+        patience,
+    )
+
+
+def _verified(client: MLClient, found: Any, allowed: list[str] | None, *, created: bool) -> Cluster:
+    state = str(found.provisioning_state).lower()
+    if state != "succeeded":
+        raise ComputeError(
+            f"Cluster '{found.name}' is in state '{state}': {_reason(found)}. "
+            "Delete it, or choose another with run.compute.name."
+        )
+    check_size(str(found.size), allowed)
+    gpus = gpus_of(client, str(found.size))
+    tier = str(found.tier or "dedicated").lower()
+    log = get_run_logger()
+    if "low" in tier:
+        log.warning("cluster %s has low-priority nodes: the job may be pre-empted", found.name)
+    log.info("cluster %s: %s with %s GPUs a node, %s", found.name, found.size, gpus, tier)
+    return Cluster(
+        name=str(found.name),
+        size=str(found.size),
+        tier=tier,
+        gpus_per_node=gpus,
+        max_nodes=int(found.max_instances or 1),
+        created=created,
+    )
+
+
+def check_size(size: str, allowed: list[str] | None) -> None:
+    """Hold a VM size against the model's allow-list, or, without one, against the K80 sizes.
+
+    Raises:
+        ComputeError: the size is not supported; names those that are.
+    """
+    if allowed is not None and size.lower() not in [one.lower() for one in allowed]:
+        raise ComputeError(
+            f"VM size {size} is not among those that this model can be fine-tuned on: "
+            f"{', '.join(allowed)}. Choose one of them with run.compute.size."
+        )
+    if allowed is None and size.lower() in UNSUPPORTED:
+        raise ComputeError(
+            f"VM size {size} has K80 cards, which fine-tuning does not support. "
+            "Choose another with run.compute.size."
+        )
+
+
+def gpus_of(client: MLClient, size: str) -> int:
+    """Return how many GPUs a node of this size has, as the workspace lists it.
+
+    Raises:
+        ComputeError: the workspace does not list the size, or it has no GPU.
+    """
+    sizes = {str(one.name).lower(): one for one in client.compute.list_sizes()}
+    found = sizes.get(size.lower())
+    if found is None:
+        raise ComputeError(
+            f"VM size {size} is not offered in this workspace's region. "
+            f"Offered: {', '.join(sorted(str(one.name) for one in sizes.values()))}."
+        )
+    if not found.gpus:
+        raise ComputeError(f"VM size {size} has no GPU. Choose another with run.compute.size.")
+    return int(found.gpus)
+
+
+def _patience(deadlines: Deadlines) -> Patience:
+    return Patience(
+        deadline=deadlines.compute_minutes * 60,
+        interval=min(deadlines.poll_seconds, 10),
+        outage=deadlines.outage_minutes * 60,
+        parameter="run.deadlines.compute_minutes",
+    )
+
+
+def _words(error: Any) -> str:
+    message = getattr(getattr(error, "error", None), "message", None)
+    return str(message or error.message)
+
+
+def _reason(found: Any) -> str:
+    errors = found.provisioning_errors
+    return str(errors) if errors else "Azure gave no reason"

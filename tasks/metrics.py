@@ -1,0 +1,92 @@
+"""Metrics: read what the training logged, draw its curve."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING
+
+from prefect import get_run_logger
+from prefect.artifacts import create_image_artifact, create_table_artifact
+
+from tasks.retries import azure_step
+from workspace.errors import ResourceMissing
+from workspace.types import Connected, Metrics
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+CURVES = ("loss", "eval_loss", "learning_rate", "epoch")
+
+
+@azure_step("Review training and evaluation metrics", tags={"mlflow", "training"})
+def review_metrics(connected: Connected, experiment: str, job: str) -> Metrics:
+    """Read the curves from the job's child runs and show them; final values go to the result.
+
+    On Azure the pipeline job is a parent run, and the fine-tune step's child run holds the curves.
+
+    Raises:
+        ResourceMissing: no run of this job logged a training loss.
+    """
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=connected.tracking_uri)
+    runs = [run for run in _runs_of(client, experiment, job) if "epoch" in run.data.metrics]
+    if not runs:
+        raise ResourceMissing(
+            "Training metrics of job",
+            job,
+            f"experiment '{experiment}'",
+            "Look at the job's log in the studio: did its fine-tune step log anything?",
+        )
+    metrics = _metrics(client, runs[0])
+    _show(metrics)
+    return metrics
+
+
+def _runs_of(client: MlflowClient, experiment: str, job: str) -> list[Run]:
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return []
+    return list(client.search_runs([found.experiment_id], f"tags.mlflow.rootRunId='{job}'"))
+
+
+def _metrics(client: MlflowClient, run: Run) -> Metrics:
+    names = [name for name in CURVES if name in run.data.metrics]
+    curves = {
+        name: sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, name))
+        for name in names
+    }
+    return Metrics(final=dict(run.data.metrics), curves=curves)
+
+
+def _show(metrics: Metrics) -> None:
+    log = get_run_logger()
+    log.info("training loss %s -> %s", metrics.loss_first, metrics.loss_last)
+    create_table_artifact(
+        [{"metric": name, "final value": value} for name, value in sorted(metrics.final.items())],
+        key="metrics",
+        description="Final values of the fine-tune step's metrics",
+    )
+    create_image_artifact(
+        draw(metrics), key="loss-curve", description="Training and evaluation loss by step"
+    )
+
+
+def draw(metrics: Metrics) -> str:
+    """Return the loss curves as a PNG in a data URL, which the UI shows without another server."""
+    from matplotlib.figure import Figure  # without pyplot: no global state, no display
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot(xlabel="step", ylabel="loss")
+    for name, style in (("loss", "-"), ("eval_loss", "o--")):
+        points = metrics.curves.get(name, [])
+        if points:
+            steps, values = zip(*points, strict=True)
+            axes.plot(steps, values, style, label=name)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110)
+    return "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()

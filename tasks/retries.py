@@ -1,0 +1,68 @@
+"""When a task is worth repeating, and the decorator that makes a function such a task.
+
+The SDK repeats a single request already, and honours Retry-After. What is repeated here is a whole
+step after an outage that the SDK could not ride out, and only that: a permanent error fails at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+from prefect.states import State
+
+from workspace.client import service_errors
+from workspace.errors import FineTuneError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Seconds before each repetition: about five minutes in all, past what the SDK rides out itself.
+DELAYS = [2.0, 8.0, 30.0, 90.0, 180.0]
+
+
+def when_transient(task_: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Tell Prefect whether the same step may succeed in a while."""
+    try:
+        state.result()
+    except FineTuneError as error:
+        return error.transient
+    except (ConnectionError, TimeoutError):
+        return True
+    except Exception:  # whatever else it was is a defect or bad input: repeating it cannot help
+        return False
+    return False
+
+
+def azure_step(
+    name: str, *, tags: set[str], description: str | None = None, **options: Any
+) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a function a Prefect task that speaks to Azure.
+
+    It is named in the tutorial's words, repeated only when that can help, never cached (its effect
+    is in Azure, found again by name), and its errors carry what Azure said.
+    """
+    settings: dict[str, Any] = {
+        "retries": len(DELAYS),
+        "retry_delay_seconds": DELAYS,
+        "retry_jitter_factor": 0.2,
+        "retry_condition_fn": when_transient,
+        "cache_policy": NO_CACHE,
+        **options,
+    }
+
+    def wrap(function: Callable[P, R]) -> Task[P, R]:
+        @wraps(function)
+        def speaking(*args: P.args, **kwargs: P.kwargs) -> R:
+            with service_errors(name):
+                return function(*args, **kwargs)
+
+        return task(
+            speaking, name=name, description=description or function.__doc__, tags=tags, **settings
+        )
+
+    return wrap

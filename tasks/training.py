@@ -1,0 +1,243 @@
+"""Training: submit the pipeline job once, wait for it, say what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+
+from tasks.models import OUTPUT
+from tasks.retries import azure_step
+from tasks.waiting import Patience, wait_until
+from workspace.client import open_client, open_registry, service_errors
+from workspace.errors import JobCanceled, JobError, JobFailed, JobNotResponding, ResourceMissing
+from workspace.history import run_error
+from workspace.settings import Settings
+from workspace.types import (
+    Cluster,
+    ComponentValue,
+    Deadlines,
+    Foundation,
+    Ownership,
+    StepComputes,
+    SubmittedJob,
+)
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+
+COMPONENT = "chat_completion_pipeline"
+ENDED = ("Completed", "Failed", "Canceled", "NotResponding", "Paused")
+FAILURES: dict[str, type[JobError]] = {
+    "Canceled": JobCanceled,
+    "CancelRequested": JobCanceled,
+    "NotResponding": JobNotResponding,
+}
+
+
+@azure_step("Submit the fine-tuning job", tags={"azure", "training"})
+def submit_training(
+    settings: Settings,
+    name: str,
+    display_name: str,
+    experiment: str,
+    component: str,
+    model: Foundation,
+    cluster: Cluster,
+    steps: StepComputes,
+    train_file: str,
+    test_file: str,
+    parameters: dict[str, ComponentValue],
+    owner: Ownership,
+) -> SubmittedJob:
+    """Submit the pipeline job under the run's own name, or adopt the one that already bears it.
+
+    ``train_file`` and ``test_file`` are paths in the workspace (``azureml:...``); ``component`` is
+    the pinned version of the registry's ``chat_completion_pipeline``.
+    """
+    from azure.core.exceptions import ResourceNotFoundError
+
+    client = open_client(settings)
+    try:
+        found = client.jobs.get(name)
+    except ResourceNotFoundError:
+        inputs = {
+            "mlflow_model_path": model.id,
+            **_computes(cluster, steps),
+            "number_of_gpu_to_use_finetuning": cluster.gpus_per_node,
+            **parameters,
+        }
+        job = _pipeline(settings, component, inputs, {"train": train_file, "test": test_file})
+        job.name, job.display_name, job.tags = name, display_name, owner.tags
+        return _submitted(client.jobs.create_or_update(job, experiment_name=experiment), False)
+    get_run_logger().info("job %s is there already (%s): adopted", name, found.status)
+    return _submitted(found, True)
+
+
+def _submitted(job: Any, adopted: bool) -> SubmittedJob:
+    made = SubmittedJob(
+        name=str(job.name),
+        status=str(job.status),
+        studio_url=str(job.studio_url or ""),
+        adopted=adopted,
+    )
+    if made.studio_url:
+        create_link_artifact(
+            made.studio_url, link_text=f"Job {made.name} in the studio", key="studio-link"
+        )
+    return made
+
+
+def _computes(cluster: Cluster, steps: StepComputes) -> dict[str, ComponentValue]:
+    """Return the component's inputs that say where each of its steps runs."""
+    inputs: dict[str, ComponentValue] = {}
+    for step in ("model_import", "preprocess", "finetune", "model_evaluation"):
+        choice = getattr(steps, step)
+        inputs[f"compute_{step}"] = choice.cluster if choice else cluster.name
+        if choice and choice.instance_type:
+            inputs[f"instance_type_{step}"] = choice.instance_type
+    return inputs
+
+
+def _pipeline(
+    settings: Settings,
+    component: str,
+    inputs: dict[str, ComponentValue],
+    files: dict[str, str],
+) -> Any:
+    from azure.ai.ml import Input
+    from azure.ai.ml.dsl import pipeline
+
+    train = open_registry(settings).components.get(COMPONENT, version=component)
+    data = {
+        f"{split}_file_path": Input(type="uri_file", path=path) for split, path in files.items()
+    }
+
+    @pipeline(name="fine_tune")
+    def fine_tune_pipeline() -> dict[str, Any]:
+        step = train(**data, **inputs)
+        return {OUTPUT: step.outputs.mlflow_model_folder}
+
+    job = fine_tune_pipeline()
+    job.settings.force_rerun = True
+    job.settings.continue_on_step_failure = False
+    return job
+
+
+@azure_step("Wait for the fine-tuning job", tags={"azure", "training", "wait"})
+def wait_for_training(
+    settings: Settings,
+    job: SubmittedJob,
+    deadlines: Deadlines,
+    spending: Callable[[], None] | None = None,
+) -> SubmittedJob:
+    """Follow the job by its name until it ends; its steps are shown as progress.
+
+    ``spending`` is called at every look and may raise to end the wait.
+
+    Raises:
+        JobFailed, JobCanceled, JobNotResponding: with the service's own text.
+        DeadlineExceeded: ``run.deadlines.training_minutes`` have passed.
+    """
+    client = open_client(settings)
+    progress = _Progress(job)
+
+    def look() -> str:
+        with service_errors("Wait for the fine-tuning job"):
+            if spending is not None:
+                spending()
+            progress.show(_steps(client, job.name))
+            return str(client.jobs.get(job.name).status)
+
+    status = wait_until(
+        f"Job '{job.name}'",
+        look,
+        lambda seen: seen in ENDED,
+        Patience(
+            deadline=deadlines.training_minutes * 60,
+            interval=deadlines.poll_seconds,
+            outage=deadlines.outage_minutes * 60,
+            parameter="run.deadlines.training_minutes",
+        ),
+    )
+    progress.show(_steps(client, job.name))
+    if status != "Completed":
+        raise _failure(settings, client, job, status)
+    return job.model_copy(update={"status": status})
+
+
+def _steps(client: MLClient, job: str) -> list[tuple[str, str]]:
+    """Return name and status of the job's steps, in the order in which they began."""
+    children = list(client.jobs.list(parent_job_name=job))
+    steps = [(str(child.display_name or child.name), str(child.status)) for child in children]
+    return steps[::-1]
+
+
+class _Progress:
+    """The job's steps as a bar and a table in the UI; written only when something changed."""
+
+    def __init__(self, job: SubmittedJob) -> None:
+        self.job = job
+        self.shown: list[tuple[str, str]] | None = None
+        self.bar: UUID | None = None
+
+    def show(self, steps: list[tuple[str, str]]) -> None:
+        if steps == self.shown:
+            return
+        self.shown = steps
+        log = get_run_logger()
+        log.info("job %s: %s", self.job.name, ", ".join(f"{n} {s}" for n, s in steps) or "queued")
+        done = sum(status == "Completed" for _, status in steps)
+        share = 100.0 * done / max(len(steps), 1)
+        if self.bar is None:
+            self.bar = create_progress_artifact(
+                share, key="training-progress", description="Steps of the pipeline job completed"
+            )
+        else:
+            update_progress_artifact(self.bar, share)
+        rows = "\n".join(f"| {name} | {status} |" for name, status in steps)
+        create_markdown_artifact(
+            f"[{self.job.name}]({self.job.studio_url})\n\n| step | status |\n| --- | --- |\n{rows}",
+            key="training-steps",
+            description="The pipeline job's steps",
+        )
+
+
+def _failure(settings: Settings, client: MLClient, job: SubmittedJob, status: str) -> JobError:
+    """Build the error of a job that did not complete, with what its failed step said."""
+    reasons = [text for text in [run_error(settings, job.name)] if text]
+    for child in client.jobs.list(parent_job_name=job.name):
+        if str(child.status) in ("Failed", "NotResponding"):
+            said = run_error(settings, str(child.name))
+            reasons.append(f"step {child.display_name}: {said}")
+    reason = " ".join(reasons) or f"its status is {status}."
+    return FAILURES.get(status, JobFailed)(job.name, reason, job.studio_url)
+
+
+def cancel_training(settings: Settings, job: str) -> bool:
+    """Cancel the job; ended or unknown jobs are left alone. Return whether one was cancelled."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    client = open_client(settings)
+    try:
+        if str(client.jobs.get(job).status) in ENDED:
+            return False
+        client.jobs.begin_cancel(job).wait()
+    except ResourceNotFoundError:
+        return False
+    return True
+
+
+def missing_component(name: str, registry: str) -> ResourceMissing:
+    """Return the error for a component that the registry does not have."""
+    return ResourceMissing(
+        "Component", name, f"registry '{registry}'", "Check AZURE_REGISTRY_NAME."
+    )
