@@ -1,0 +1,136 @@
+"""What the tests share: a running emulator, the environment that points the SDK at it, Prefect."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+#: Base weights and the dataset are made once and shared by every emulator of every test run.
+CACHE = ROOT / "var" / "cache"
+
+
+@dataclass
+class RunningEmulator:
+    """An emulator in a process of its own, and what a test asks of it."""
+
+    state: Path
+    process: subprocess.Popen[str]
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def admin(self) -> str:
+        return self.env["EMULATOR_ADMIN_URL"]
+
+    def summary(self) -> dict[str, Any]:
+        return dict(self._ask("GET", "summary"))
+
+    def requests(self, after: int = 0) -> list[dict[str, Any]]:
+        found = self._ask("GET", f"requests?after={after}")
+        return list(found["requests"] if isinstance(found, dict) else found)
+
+    def add_fault(self, **fault: Any) -> dict[str, Any]:
+        return dict(self._ask("POST", "faults", fault))
+
+    def clear_faults(self) -> None:
+        self._ask("DELETE", "faults")
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        import httpx
+
+        with httpx.Client(trust_env=False, timeout=30) as http:
+            answer = http.request(method, f"{self.admin}/{path}", json=body)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+
+@contextmanager
+def running_emulator(state: Path, *options: str) -> Iterator[RunningEmulator]:
+    """Start an emulator on free ports with its own state folder; nothing of it is left afterwards."""
+    command = [sys.executable, "-m", "emulator", "--state", str(state), "--cache", str(CACHE)]
+    with (state.parent / f"{state.name}.log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+        try:
+            yield RunningEmulator(state, process, _environment(state, process))
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdout:
+                process.stdout.close()
+
+
+def _environment(state: Path, process: subprocess.Popen[str]) -> dict[str, str]:
+    assert process.stdout is not None
+    if not process.stdout.readline():
+        process.wait()
+        raise RuntimeError((state.parent / f"{state.name}.log").read_text()[-2000:])
+    printed = subprocess.run(
+        [sys.executable, "-m", "emulator", "env", "--state", str(state), "--format", "json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return dict(json.loads(printed.stdout))
+
+
+@contextmanager
+def environment(values: dict[str, str]) -> Iterator[None]:
+    """Set variables of this process for a while, as the real SDK reads them."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def shared_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEmulator]:
+    """One emulator for the whole session: tiny weights, no latency."""
+    state = tmp_path_factory.mktemp("emulator") / "state"
+    with running_emulator(state, "--weights", "tiny", "--profile", "fast") as found:
+        yield found
+
+
+@pytest.fixture
+def emulator(shared_emulator: RunningEmulator) -> Iterator[RunningEmulator]:
+    """The session's emulator, without the faults that another test set."""
+    shared_emulator.clear_faults()
+    yield shared_emulator
+    shared_emulator.clear_faults()
+
+
+@pytest.fixture
+def azure_env(emulator: RunningEmulator) -> Iterator[RunningEmulator]:
+    """The emulator, with this process's environment pointing the real SDK at it."""
+    with environment(emulator.env):
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A real Prefect server with a database of its own, for the whole session."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with environment({"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}), prefect_test_harness():
+        yield
