@@ -44,9 +44,7 @@ def become(argv: list[str], log: int, report: int) -> None:
 def start(argv: list[str], log_path: str) -> int:
     """Fork and exec; report the pid, or the reason why there is none, on stdout."""
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    failed_read, failed_write = (
-        os.pipe()
-    )  # close-on-exec: end of file without a word is success
+    failed_read, failed_write = os.pipe()  # close-on-exec: end of file without a word is success
     pid = os.fork()
     if pid == 0:
         become(argv, log, failed_write)

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
+from tasks.data import prepare_data, upload_data
 
 from flows.plan import settle_plan
 from tasks.compute import ensure_compute
 from tasks.connection import connect, find_settings
-from tasks.data import prepare_data, upload_data
 from tasks.endpoints import create_endpoint, delete_endpoint, deploy_model, test_endpoint
 from tasks.metrics import review_metrics
 from tasks.models import register_model

@@ -50,10 +50,15 @@ class AzureMLWorkspace(Block):
 
     def connection(self) -> dict[str, Any]:
         """Return the values by the names of ``workspace.settings.Settings``."""
-        names = (
-            "subscription_id resource_group workspace_name registry_name cloud metadata_url "
-            "registry_discovery_url"
-        ).split()
+        names = [
+            "subscription_id",
+            "resource_group",
+            "workspace_name",
+            "registry_name",
+            "cloud",
+            "metadata_url",
+            "registry_discovery_url",
+        ]
         values: dict[str, Any] = {name: getattr(self, name) for name in names}
         if self.credential is not None:
             fields = AzureMLCredential.model_fields

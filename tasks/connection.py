@@ -44,7 +44,7 @@ def connect(settings: Settings) -> Connected:
 
 
 def find_settings(block: str | None = None) -> Settings:
-    """Return the connection from the environment, ``config.json`` or a Prefect block, in that order.
+    """Return the connection: from the environment, ``config.json`` or a block, in that order.
 
     ``block`` names the block document; without one, a block named ``default`` is used if there is
     one. The server is asked only for what environment and file leave open.
@@ -76,4 +76,4 @@ def _load_block(name: str) -> dict[str, Any] | None:
         block = AzureMLWorkspace.load(name)
     except (ValueError, ObjectNotFound):
         return None
-    return block.connection()
+    return dict(block.connection())  # type: ignore[union-attr]  # not in a coroutine

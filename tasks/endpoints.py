@@ -35,7 +35,7 @@ MOVING = ("creating", "updating", "provisioning")
 
 @azure_step("Create the endpoint", tags={"azure", "endpoint"})
 def create_endpoint(settings: Settings, name: str, owner: Ownership, deadlines: Deadlines) -> str:
-    """Return the name of an endpoint of this run that is ready; without a deployment it costs nothing.
+    """Return the name of an endpoint that is ready; without a deployment it costs nothing.
 
     One that an earlier try made is adopted in whatever state it is; one that is being deleted is
     waited for and made anew.
@@ -246,8 +246,10 @@ def _invoke(
         request = Path(folder) / "sample_score.json"
         request.write_text(json.dumps(body), encoding="utf-8")
         try:
-            return client.online_endpoints.invoke(
-                endpoint_name=endpoint, deployment_name=deployment, request_file=str(request)
+            return str(
+                client.online_endpoints.invoke(
+                    endpoint_name=endpoint, deployment_name=deployment, request_file=str(request)
+                )
             )
         except HttpResponseError as error:
             if error.status_code in (408, 429, 502, 503, 504):
@@ -289,7 +291,7 @@ def delete_endpoint(settings: Settings, name: str, owner: Ownership, deadlines: 
 
 
 def remove_endpoint(client: MLClient, name: str, key: str | None, patience: Patience) -> bool:
-    """Delete the endpoint if it bears the run's key (any key, if None), and wait until it is gone."""
+    """Delete the endpoint if it bears the run's key (None: any), and wait until it is gone."""
     found = _find_endpoint(client, name)
     if found is None or (key is not None and (found.tags or {}).get(KEY_TAG) != key):
         return False

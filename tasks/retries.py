@@ -1,7 +1,7 @@
 """When a task is worth repeating, and the decorator that makes a function such a task.
 
 The SDK repeats a single request already, and honours Retry-After. What is repeated here is a whole
-step after an outage that the SDK could not ride out, and only that: a permanent error fails at once.
+step after an outage that the SDK could not ride out, only that: a permanent error fails at once.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from prefect import Task, task
+from prefect import Task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import TaskRun
-from prefect.states import State
+from prefect.client.schemas.objects import State, TaskRun
 
 from workspace.client import service_errors
 from workspace.errors import FineTuneError
@@ -61,7 +60,7 @@ def azure_step(
             with service_errors(name):
                 return function(*args, **kwargs)
 
-        return task(
+        return Task(
             speaking, name=name, description=description or function.__doc__, tags=tags, **settings
         )
 

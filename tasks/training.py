@@ -121,12 +121,12 @@ def _pipeline(
         f"{split}_file_path": Input(type="uri_file", path=path) for split, path in files.items()
     }
 
-    @pipeline(name="fine_tune")
+    @pipeline
     def fine_tune_pipeline() -> dict[str, Any]:
         step = train(**data, **inputs)
         return {OUTPUT: step.outputs.mlflow_model_folder}
 
-    job = fine_tune_pipeline()
+    job: Any = fine_tune_pipeline()
     job.settings.force_rerun = True
     job.settings.continue_on_step_failure = False
     return job
@@ -198,7 +198,7 @@ class _Progress:
         done = sum(status == "Completed" for _, status in steps)
         share = 100.0 * done / max(len(steps), 1)
         if self.bar is None:
-            self.bar = create_progress_artifact(
+            self.bar = create_progress_artifact(  # type: ignore[assignment]  # not in a coroutine
                 share, key="training-progress", description="Steps of the pipeline job completed"
             )
         else:

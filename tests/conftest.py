@@ -55,7 +55,7 @@ class RunningEmulator:
 
 @contextmanager
 def running_emulator(state: Path, *options: str) -> Iterator[RunningEmulator]:
-    """Start an emulator on free ports with its own state folder; nothing of it is left afterwards."""
+    """Start an emulator on free ports with its own state folder; afterwards nothing is left."""
     command = [sys.executable, "-m", "emulator", "--state", str(state), "--cache", str(CACHE)]
     with (state.parent / f"{state.name}.log").open("w") as log:
         process = subprocess.Popen(

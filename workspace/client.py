@@ -86,7 +86,8 @@ def cloud_metadata(settings: Settings) -> dict[str, str]:
     if settings.metadata_url is None:
         raise SettingsError(
             f"Cloud '{settings.cloud}' is not one of {', '.join(PUBLIC_CLOUDS)}. "
-            "Set ARM_CLOUD_METADATA_URL to where it describes itself, or AZUREML_CURRENT_CLOUD to one of these."
+            "Set ARM_CLOUD_METADATA_URL to where it describes itself, or AZUREML_CURRENT_CLOUD "
+            "to one of these."
         )
     try:
         answer = requests.get(settings.metadata_url, timeout=30)

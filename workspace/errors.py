@@ -177,7 +177,8 @@ class BudgetExceeded(FineTuneError):
     def __str__(self) -> str:
         return (
             f"Spent {self.spent:.2f} {self.currency} of a budget of {self.budget:.2f} while "
-            f"{self.doing}; the job is cancelled and the endpoint deleted. Raise run.budget to go on."
+            f"{self.doing}; the job is cancelled and the endpoint deleted. "
+            "Raise run.budget to go on."
         )
 
 

@@ -48,7 +48,7 @@ def registered_model_name(model: str, chosen: str | None = None) -> str:
 
 
 def model_version(key: str) -> str:
-    """Return the fine-tuned model's version; a function of the run, where the tutorial takes the clock."""
+    """Return the fine-tuned model's version, a function of the run (the tutorial: of the clock)."""
     return key
 
 

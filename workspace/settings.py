@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     cloud: str = Field(
         "AzureCloud",
         alias="AZUREML_CURRENT_CLOUD",
-        description="AzureCloud, AzureChinaCloud, AzureUSGovernment, or one that the metadata names.",
+        description="AzureCloud, AzureChinaCloud, AzureUSGovernment, or a private cloud's name.",
     )
     metadata_url: str | None = Field(
         None,

@@ -93,7 +93,7 @@ class ComputeChoice(Choice):
 
 
 class FineTuneParameters(Choice):
-    """Inputs of the pipeline component. Empty: the model card's default, else the one named here."""
+    """Inputs of the pipeline component. Empty: the model card's default, else the one named."""
 
     num_train_epochs: int | None = Field(
         None, ge=1, description="Passes over the training rows. Else the card's, else 3."
@@ -204,7 +204,7 @@ class FineTune(Choice):
         None,
         min_length=1,
         max_length=200,
-        description="Runs with the same key share job, model and endpoint. Empty: the run's own id.",
+        description="Runs with one key share job, model and endpoint. Empty: the run's own id.",
     )
     model: ModelChoice = Field(default_factory=ModelChoice, description="The foundation model.")
     compute: ComputeChoice = Field(default_factory=ComputeChoice, description="The GPU cluster.")
