@@ -1,0 +1,167 @@
+"""What the emulator's registry and region offer: models, the component, VM sizes, quotas.
+
+The facts are in the YAML files beside this one; here they get the shape in which Azure returns
+them. Nothing is mutable state: every call loads them anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDER = Path(__file__).parent
+REGISTRY = "azureml"
+COMPONENTS = f"azureml://registries/{REGISTRY}/components"
+#: Spare bytes of a node's own disk image, in MB, the same for every size.
+OS_VHD_MB = 1047552
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The registry and the region, as plain data.
+
+    ``models``: ``{name, version, created, properties}``, where ``properties`` is the object that
+    the registry returns (``tags``, ``properties``, ``modelType``, ``isArchived``, ``flavors``, ...
+    and ``system_metadata`` where the card has one). ``created`` is ISO 8601 text; the newest of a
+    name is what the label ``latest`` means, archived or not.
+
+    ``components``: ``{name, version, created, properties}`` with ``properties.componentSpec``.
+
+    ``vm_sizes``: entries of the region's ``vmSizes``. ``quotas``: vCPUs of dedicated nodes by
+    family; ``low_priority_quota``: vCPUs of low-priority nodes together.
+    """
+
+    models: list[dict[str, Any]]
+    components: list[dict[str, Any]]
+    vm_sizes: list[dict[str, Any]]
+    quotas: dict[str, int]
+    low_priority_quota: int
+
+
+def load_catalogue(today: date | None = None) -> Catalogue:
+    """Return the catalogue; dates that are relative in the files count from ``today`` (UTC)."""
+    day = today or datetime.now(UTC).date()
+    sizes = _read("sizes.yaml")
+    return Catalogue(
+        models=[_model(card, day) for card in _read("models.yaml")],
+        components=[_component(_read("component.yaml"))],
+        vm_sizes=[_vm_size(name, facts) for name, facts in sizes["sizes"].items()],
+        quotas=dict(sizes["quotas"]["dedicated"]),
+        low_priority_quota=sizes["quotas"]["low_priority"],
+    )
+
+
+def _read(name: str) -> Any:
+    return yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
+
+
+def _model(card: Mapping[str, Any], today: date) -> dict[str, Any]:
+    tags = {name: _dated(value, today) for name, value in card.get("tags", {}).items()}
+    tags |= {name: repr(value) for name, value in card.get("python_text", {}).items()}
+    tags |= {name: json.dumps(value) for name, value in card.get("json_text", {}).items()}
+    name, version = card["name"], card["version"]
+    body: dict[str, Any] = {
+        "description": card["description"],
+        "tags": tags,
+        "properties": {key: str(value) for key, value in card.get("properties", {}).items()},
+        "isArchived": bool(card.get("archived", False)),
+        "isAnonymous": False,
+        "flavors": {"python_function": {"data": {"loader_module": "mlflow.transformers"}}},
+        "modelType": "mlflow_model",
+        "modelUri": f"azureml://registries/{REGISTRY}/models/{name}/versions/{version}/files",
+        "stage": "Production",
+        "provisioningState": "Succeeded",
+    }
+    if "system_metadata" in card:
+        body["system_metadata"] = _dated(card["system_metadata"], today)
+    return _versioned(card, body)
+
+
+def _versioned(entry: Mapping[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    created = f"{entry['created'].isoformat()}T00:00:00Z"
+    return {
+        "name": entry["name"],
+        "version": entry["version"],
+        "created": created,
+        "properties": body,
+    }
+
+
+def _dated(value: Any, today: date) -> Any:
+    """Return ``value`` with every ``{days: n}`` in it replaced by that date's text."""
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"days"}:
+        return (today + timedelta(days=value["days"])).isoformat()
+    return {key: _dated(inner, today) for key, inner in value.items()}
+
+
+def _component(facts: Mapping[str, Any]) -> dict[str, Any]:
+    name, version = facts["name"], facts["version"]
+    spec = {
+        "name": name,
+        "version": version,
+        "type": "pipeline",
+        "display_name": facts["display_name"],
+        "description": facts["description"],
+        "is_deterministic": False,
+        "inputs": facts["inputs"],
+        "outputs": facts["outputs"],
+        "jobs": {step["name"]: _step(step, version) for step in facts["steps"]},
+    }
+    body = {
+        "description": facts["description"],
+        "tags": {},
+        "properties": {},
+        "isArchived": False,
+        "isAnonymous": False,
+        "componentSpec": spec,
+        "provisioningState": "Succeeded",
+    }
+    return _versioned(facts, body)
+
+
+def _step(step: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """Return a node of the pipeline in the shape of a REST object."""
+    inputs = {name: _bound("parent.inputs", name) for name in step.get("takes", [])}
+    for name, source in step.get("from_steps", {}).items():
+        job, output = source.split(".")
+        inputs[name] = _bound(f"parent.jobs.{job}.outputs", output)
+    published = {
+        name: {"value": f"${{{{parent.outputs.{name}}}}}", "type": "literal"}
+        for name in step.get("publishes", [])
+    }
+    return {
+        "type": "command",
+        "componentId": f"{COMPONENTS}/{step['name']}/versions/{version}",
+        "computeId": f"${{{{parent.inputs.{step['compute']}}}}}",
+        "resources": {"instance_type": f"${{{{parent.inputs.{step['instance_type']}}}}}"},
+        "inputs": inputs,
+        "outputs": published,
+    }
+
+
+def _bound(where: str, name: str) -> dict[str, str]:
+    return {"job_input_type": "literal", "value": f"${{{{{where}.{name}}}}}"}
+
+
+def _vm_size(name: str, facts: list[Any]) -> dict[str, Any]:
+    family, vcpus, gpus, memory_gb, disk_gb, premium = facts
+    return {
+        "name": name,
+        "family": family,
+        "vCPUs": vcpus,
+        "gpus": gpus,
+        "osVhdSizeMB": OS_VHD_MB,
+        "maxResourceVolumeMB": disk_gb * 1024,
+        "memoryGB": float(memory_gb),
+        "lowPriorityCapable": True,
+        "premiumIO": premium,
+        "supportedComputeTypes": ["AmlCompute", "ComputeInstance"],
+    }

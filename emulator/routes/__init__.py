@@ -1,0 +1,1 @@
+"""One module per resource: its paths, its handlers, its list of routes."""

@@ -1,0 +1,150 @@
+"""Jobs on ARM: submit, get, list, cancel, delete. Pipeline jobs of the catalogue's component only."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from emulator import job_records
+from emulator.errors import ArmError, NotEmulated
+from emulator.job_records import ENDED, KIND, Record
+from emulator.submission import NotOffered, Refused, component_name, submission, the_node, updated
+
+WORKSPACE = (
+    "/subscriptions/{subscription}/resourceGroups/{group}"
+    "/providers/Microsoft.MachineLearningServices/workspaces/{workspace}"
+)
+PATH = WORKSPACE + "/jobs/{name}"
+PAGE = 100
+
+
+def find(request: Request) -> Record:
+    """The pipeline job or step that the path names. Raises ArmError 404."""
+    name = request.path_params["name"]
+    record: Record | None = request.app.state.emulator.store.get(KIND, name)
+    if record is None:
+        raise ArmError(404, "UserError", f"Job {name} was not found.")
+    return record
+
+
+def scope(request: Request) -> str:
+    """The workspace's ARM id, as it is written everywhere."""
+    names = request.path_params
+    return (
+        f"/subscriptions/{names['subscription']}/resourceGroups/{names['group']}"
+        f"/providers/Microsoft.MachineLearningServices/workspaces/{names['workspace']}"
+    )
+
+
+def resource(request: Request, record: Record) -> dict[str, Any]:
+    """The job as ARM shows it. A step is shown only by what it is: the SDK asks history for more."""
+    config = request.app.state.emulator.config
+    tracking = f"azureml://{config.api_host}/mlflow/v1.0{record['workspace']}?"
+    return job_records.arm_job(record, f"https://{config.studio_host}", config.tenant_id, tracking)
+
+
+async def put_job(request: Request) -> Response:
+    """Accept a new job (201); edit what may be edited of one that exists (200). Never starts twice."""
+    emulator = request.app.state.emulator
+    body = (await request.json()).get("properties") or {}
+    if body.get("jobType") != "Pipeline":
+        raise NotEmulated(f"Job type '{body.get('jobType')}'; this emulator runs 'Pipeline'.")
+    name = request.path_params["name"]
+    record = emulator.store.get(KIND, name)
+    try:
+        if record is not None:
+            record = updated(record, body)
+            emulator.store.put(KIND, name, record)
+            return JSONResponse(resource(request, record))
+        made = submission(
+            scope(request), name, body, _component(emulator, body), _clusters(emulator),
+            emulator.clock.now(),
+        )  # fmt: skip
+    except NotOffered as kind:
+        raise NotEmulated(f"A job with {kind}.") from kind
+    except Refused as refused:
+        raise ArmError(400, "UserError", str(refused)) from refused
+    for new in (*made.steps, made.job):
+        emulator.store.put(KIND, new["name"], new)
+    await emulator.runner.submit(name)
+    return JSONResponse(resource(request, made.job), status_code=201)
+
+
+async def get_job(request: Request) -> Response:
+    return JSONResponse(resource(request, find(request)))
+
+
+async def list_jobs(request: Request) -> Response:
+    """Pipeline jobs, newest first, a hundred a page."""
+    jobs = [job for job in request.app.state.emulator.store.list(KIND) if _listed(request, job)]
+    start = int(request.query_params.get("$skip") or 0)
+    page: dict[str, Any] = {"value": [resource(request, job) for job in jobs[start : start + PAGE]]}
+    if start + PAGE < len(jobs):
+        page["nextLink"] = str(request.url.include_query_params(**{"$skip": start + PAGE}))
+    return JSONResponse(page)
+
+
+def _listed(request: Request, job: Record) -> bool:
+    if job["parent"] is not None or job["workspace"].lower() != scope(request).lower():
+        return False
+    query = request.query_params
+    view = query.get("listViewType") or "ActiveOnly"
+    if view != "All" and job["archived"] != (view == "ArchivedOnly"):
+        return False
+    if query.get("jobType") not in (None, "", "Pipeline"):
+        return False
+    return _tagged(job, query.get("tag"))
+
+
+def _tagged(job: Record, wanted: str | None) -> bool:
+    """``tag=key`` or ``tag=key=value``, as the service takes it."""
+    if not wanted:
+        return True
+    key, _, value = wanted.partition("=")
+    return key in job["tags"] and value in ("", job["tags"][key])
+
+
+async def cancel_job(request: Request) -> Response:
+    """Ask a job to stop. One that has ended stays as it ended."""
+    record = find(request)
+    if record["parent"] is not None:
+        raise NotEmulated("Cancelling one step; cancel its pipeline job.")
+    await request.app.state.emulator.runner.cancel(record["name"])
+    return Response(status_code=200)
+
+
+async def delete_job(request: Request) -> Response:
+    """Forget an ended job and its steps; deleting what is not there is success."""
+    emulator = request.app.state.emulator
+    record = emulator.store.get(KIND, request.path_params["name"])
+    if record is None:
+        return Response(status_code=204)
+    if record["status"] not in ENDED:
+        raise ArmError(409, "Conflict", f"Job {record['name']} is {record['status']}: cancel it.")
+    for name in (*record["children"], record["name"]):
+        emulator.store.delete(KIND, name)
+    return Response(status_code=200)
+
+
+def _component(emulator: Any, body: Record) -> dict[str, Any]:
+    """The specification of the component that the job's node calls. Raises Refused, NotOffered."""
+    name, version = component_name(str(the_node(body)["componentId"]))
+    found = [c for c in emulator.catalogue.components if c["name"] == name]
+    exact = [c for c in found if version in ("latest", str(c["version"]))]
+    if not exact:
+        raise Refused(f"Component '{name}' version '{version}' is not in the registry.")
+    return dict(exact[0])
+
+
+def _clusters(emulator: Any) -> dict[str, dict[str, Any]]:
+    return {cluster["name"]: cluster for cluster in emulator.store.list("compute")}
+
+
+ROUTES = [
+    Route(WORKSPACE + "/jobs", list_jobs, methods=["GET"]),
+    Route(PATH, get_job, methods=["GET"]),
+    Route(PATH, put_job, methods=["PUT"]),
+    Route(PATH, delete_job, methods=["DELETE"]),
+    Route(PATH + "/cancel", cancel_job, methods=["POST"]),
+]

@@ -1,0 +1,65 @@
+"""All state of one emulator, in one SQLite file that survives a kill. No HTTP, no clock, no process."""
+
+import json
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS resource (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    body TEXT NOT NULL,
+    UNIQUE (kind, key)
+)
+"""
+
+
+class Store:
+    """Documents by kind and key. Every write is on disk when the call returns."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute("PRAGMA synchronous=NORMAL")  # safe against a kill, not a power cut
+        self._database.execute(SCHEMA)
+
+    def get(self, kind: str, key: str) -> dict[str, Any] | None:
+        with self._lock:
+            row = self._database.execute(
+                "SELECT body FROM resource WHERE kind = ? AND key = ?", (kind, key)
+            ).fetchone()
+        return dict(json.loads(row[0])) if row else None
+
+    def put(self, kind: str, key: str, body: dict[str, Any]) -> None:
+        """Insert or replace; a replaced document keeps its place in the order."""
+        with self._lock:
+            self._database.execute(
+                "INSERT INTO resource (kind, key, body) VALUES (?, ?, ?) "
+                "ON CONFLICT (kind, key) DO UPDATE SET body = excluded.body",
+                (kind, key, json.dumps(body)),
+            )
+
+    def delete(self, kind: str, key: str) -> bool:
+        with self._lock:
+            done = self._database.execute(
+                "DELETE FROM resource WHERE kind = ? AND key = ?", (kind, key)
+            )
+        return done.rowcount > 0
+
+    def list(self, kind: str, prefix: str = "") -> list[dict[str, Any]]:
+        """All documents of a kind whose key begins so, newest first."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT body FROM resource WHERE kind = ? AND substr(key, 1, ?) = ? "
+                "ORDER BY seq DESC",
+                (kind, len(prefix), prefix),
+            ).fetchall()
+        return [json.loads(row[0]) for row in rows]
+
+    def close(self) -> None:
+        self._database.close()
