@@ -1,24 +1,63 @@
 """What the emulator keeps about a job, and the two shapes in which Azure shows it.
 
-A record is plain data in the store (kind ``job``, key = the job's name). A pipeline job is a record;
-each of its steps is one more, with ``parent`` set. ARM shows the first (``arm_job``), run history
+A record is plain data. A pipeline job is a record (kind ``job`` in the store, key = its name); each
+of its steps is one more (kind ``job_step``), with ``parent`` set. ARM shows the first (``arm_job``), run history
 shows both (``run``, ``run_details``). Times are unix seconds.
 """
 
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 Record = dict[str, Any]
 
-KIND = "job"
 ENDED = ("Completed", "Failed", "Canceled")
 ARTIFACTS = "workspaceartifactstore"
 OUTPUTS = "workspaceblobstore"
 
 # What may still be changed on a job that exists; everything else is fixed by its first submission.
 MUTABLE = ("displayName", "description", "tags", "properties", "isArchived")
+
+
+class Rows(Protocol):
+    """The part of the store that records need."""
+
+    def get(self, kind: str, key: str) -> Record | None: ...
+    def put(self, kind: str, key: str, body: Record) -> None: ...
+    def delete(self, kind: str, key: str) -> bool: ...
+    def list(self, kind: str, prefix: str = "") -> list[Record]: ...
+
+
+class Jobs:
+    """The records of all jobs and steps, by name."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def get(self, name: str) -> Record | None:
+        return self._rows.get("job", name) or self._rows.get("job_step", name)
+
+    def put(self, record: Record) -> None:
+        self._rows.put("job_step" if record["parent"] else "job", record["name"], record)
+
+    def delete(self, job: Record) -> None:
+        """Forget a pipeline job and its steps."""
+        self._rows.delete("job", job["name"])
+        for step in job["children"]:
+            self._rows.delete("job_step", step)
+
+    def pipelines(self) -> list[Record]:
+        """The pipeline jobs, newest first."""
+        return self._rows.list("job")
+
+    def everything(self) -> list[Record]:
+        return [*self._rows.list("job"), *self._rows.list("job_step")]
+
+    def steps(self, job: Record) -> list[Record]:
+        """A pipeline job's steps in their order; a step has none."""
+        found = [self._rows.get("job_step", name) for name in job.get("children", [])]
+        return [step for step in found if step is not None]
 
 
 def experiment_id(workspace: str, name: str) -> str:

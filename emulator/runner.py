@@ -21,14 +21,11 @@ from emulator.job_inputs import (
     Locations,
     Storage,
     Unresolvable,
-    addresses,
-    literals,
-    node_inputs,
     registry_model,
 )
-from emulator.job_records import ENDED, KIND, Record
+from emulator.job_records import ENDED, Jobs, Record
 from emulator.nodes import Nodes
-from emulator.pipeline_steps import STEPS, Step, parameters, spec
+from emulator.pipeline_steps import STEPS, Step, spec
 from emulator.processes import Processes, ProcessNotStarted, Running
 
 log = logging.getLogger(__name__)
@@ -36,14 +33,6 @@ log = logging.getLogger(__name__)
 STD_LOG = "user_logs/std_log.txt"
 EXECUTION_LOG = "logs/azureml/executionlogs.txt"
 LOOK_EVERY_S = 0.5  # at a running step's metrics file
-
-
-class Records(Protocol):
-    """The part of the store that the runner needs."""
-
-    def get(self, kind: str, key: str) -> Record | None: ...
-    def put(self, kind: str, key: str, body: Record) -> None: ...
-    def list(self, kind: str, prefix: str = "") -> list[Record]: ...
 
 
 class Clock(Protocol):
@@ -90,7 +79,7 @@ class Runner:
     """All jobs of one emulator. ``folder`` holds their working folders."""
 
     folder: Path
-    records: Records
+    jobs: Jobs
     clock: Clock
     profile: Profile
     faults: Faults
@@ -129,8 +118,8 @@ class Runner:
 
     async def recover(self) -> None:
         """After a restart: start what was queued, tell the truth about what was running."""
-        for record in self.records.list(KIND):
-            if record["parent"] is not None or record["status"] in ENDED:
+        for record in self.jobs.pipelines():
+            if record["status"] in ENDED:
                 continue
             if record["status"] == "NotStarted":
                 self._start(record["name"])
@@ -149,8 +138,7 @@ class Runner:
 
     def children(self, job_key: str) -> list[Record]:
         """The job's steps in their order."""
-        found = [self.records.get(KIND, name) for name in self._record(job_key)["children"]]
-        return [child for child in found if child is not None]
+        return self.jobs.steps(self._record(job_key))
 
     def log_path(self, record: Record) -> Path:
         """The log of a run: what its program printed, or what became of the pipeline's steps."""
@@ -197,10 +185,8 @@ class Runner:
 
     async def _plan(self, record: Record) -> Plan:
         """Resolve the job's inputs. What cannot be resolved fails the first step."""
-        inputs = node_inputs(record["body"], record["node"])
-        values = parameters(record["component"], literals(inputs))
         paths = {}
-        for name, uri in addresses(inputs).items():
+        for name, uri in record["addresses"].items():
             try:
                 paths[name] = str(await self._path(uri))
             except (Unresolvable, NoBaseWeights, ProcessNotStarted) as problem:
@@ -209,7 +195,7 @@ class Runner:
                 self._set(first, status="Running", started=self.clock.now())
                 failure = job_records.error("DataAccessError", text, self.location)
                 raise StepFailed(first, failure) from problem
-        return Plan(values, paths)
+        return Plan(record["parameters"], paths)
 
     async def _path(self, uri: str) -> Path:
         if registry_model(uri):
@@ -340,7 +326,7 @@ class Runner:
     # -- records
 
     def _record(self, name: str) -> Record:
-        record = self.records.get(KIND, name)
+        record = self.jobs.get(name)
         if record is None:
             raise KeyError(name)
         return record
@@ -349,7 +335,7 @@ class Runner:
         record = self._record(name)
         news = changes.get("status", record["status"]) != record["status"]
         record.update(changes)
-        self.records.put(KIND, name, record)
+        self.jobs.put(record)
         if news:
             self._announce(record)
         return record

@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from emulator.job_inputs import bound_outputs, literals, node_inputs
+from emulator.job_inputs import addresses, bound_outputs, literals, node_inputs
 from emulator.job_records import MUTABLE, Record, changed_fields, pipeline_record, step_record
 from emulator.nodes import SERVERLESS
-from emulator.pipeline_steps import STEPS, declared
+from emulator.pipeline_steps import STEPS, declared, parameters
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]{0,254}")
 COMPONENT_ID = re.compile(
@@ -123,8 +123,8 @@ def submission(
         for order, (step, compute) in enumerate(zip(STEPS, computes, strict=True))
     ]
     job["children"] = [step["name"] for step in steps]
-    job["node"] = node
-    job["component"] = component
+    job["parameters"] = parameters(component, literals(inputs))
+    job["addresses"] = addresses(inputs)
     job["bound_outputs"] = bound_outputs(body, node)
     return Submission(job, steps)
 

@@ -14,11 +14,11 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 
-from emulator.job_records import ENDED, KIND, Record, metrics_file
+from emulator.job_records import ENDED, Jobs, Record, Rows, metrics_file
 from emulator.processes import Processes, Running
 
 log = logging.getLogger(__name__)
@@ -35,14 +35,6 @@ RUN_FILTER = re.compile(r"((?:attributes?\.)?run_id\s*=\s*)(['\"])([^'\"]+)\2")
 STATUSES = {"Completed": "FINISHED", "Failed": "FAILED", "Canceled": "KILLED"}
 
 
-class Records(Protocol):
-    """The part of the store that tracking needs."""
-
-    def get(self, kind: str, key: str) -> Record | None: ...
-    def put(self, kind: str, key: str, body: Record) -> None: ...
-    def list(self, kind: str, prefix: str = "") -> list[Record]: ...
-
-
 class TrackingUnavailable(RuntimeError):
     """The MLflow server did not come up; its log says why."""
 
@@ -57,7 +49,7 @@ class TrackingUnavailable(RuntimeError):
 class Identities:
     """Azure's ids and MLflow's. What is in neither table is the same on both sides."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Rows) -> None:
         self._records = records
         self._inward: dict[str, dict[str, str]] = {RUN_KIND: {}, EXPERIMENT_KIND: {}}
         self._outward: dict[str, dict[str, str]] = {RUN_KIND: {}, EXPERIMENT_KIND: {}}
@@ -108,12 +100,13 @@ class TrackingServer:
     its metrics.
     """
 
-    def __init__(self, folder: Path, jobs: Path, processes: Processes, records: Records) -> None:
+    def __init__(self, folder: Path, jobs: Path, processes: Processes, rows: Rows) -> None:
         self.folder = folder
-        self.identities = Identities(records)
-        self._jobs = jobs
+        self.identities = Identities(rows)
+        self._rows = rows
+        self._jobs = Jobs(rows)
+        self._folder_of_jobs = jobs
         self._processes = processes
-        self._records = records
         self._running: Running | None = None
         self._client: httpx.AsyncClient | None = None
         self._starting = asyncio.Lock()
@@ -205,8 +198,8 @@ class TrackingServer:
 
     def _unsaid(self) -> list[str]:
         """Runs whose status an earlier emulator on this state did not pass on."""
-        said = {row["azure"]: row.get("status") for row in self._records.list(RUN_KIND)}
-        jobs = self._records.list(KIND)
+        said = {row["azure"]: row.get("status") for row in self._rows.list(RUN_KIND)}
+        jobs = self._jobs.everything()
         return [job["name"] for job in jobs if said.get(job["name"]) != job["status"]]
 
     def _work(self) -> None:
@@ -227,12 +220,12 @@ class TrackingServer:
                 done.set()
 
     async def _bring_up_to_date(self, name: str) -> None:
-        record = self._records.get(KIND, name)
+        record = self._jobs.get(name)
         if record is None:
             return
         run = self.identities.mlflow(RUN_KIND, name) or await self._create_run(record)
         status, lines = self._sent.get(name, ("", 0))
-        metrics, lines = _new_metrics(metrics_file(self._jobs, record), lines)
+        metrics, lines = _new_metrics(metrics_file(self._folder_of_jobs, record), lines)
         for batch in _batches(metrics):
             await self._post("runs/log-batch", {"run_id": run, "metrics": batch})
         if record["status"] != status:

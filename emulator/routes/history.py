@@ -12,8 +12,8 @@ from starlette.routing import Route
 from emulator import job_records
 from emulator.errors import ArmError
 from emulator.job_inputs import JOB_OUTPUT
-from emulator.job_records import KIND, Record
-from emulator.routes.jobs import WORKSPACE, find
+from emulator.job_records import Record
+from emulator.routes.jobs import WORKSPACE, find, jobs
 from emulator.runner import EXECUTION_LOG, STD_LOG
 from emulator.submission import edited
 
@@ -34,9 +34,7 @@ async def get_details(request: Request) -> Response:
 
 async def get_children(request: Request) -> Response:
     """A job's steps, newest first as run history lists them."""
-    record = find(request)
-    emulator = request.app.state.emulator
-    steps = emulator.runner.children(record["name"]) if record["parent"] is None else []
+    steps = jobs(request).steps(find(request))
     top = int(request.query_params.get("$top") or len(steps))
     return JSONResponse({"value": [job_records.run(step) for step in steps[::-1][:top]]})
 
@@ -44,7 +42,7 @@ async def get_children(request: Request) -> Response:
 async def post_run_data(request: Request) -> Response:
     """Everything about one run in one answer; ``jobs.download`` reads the outputs."""
     wanted = await request.json()
-    record = request.app.state.emulator.store.get(KIND, str(wanted.get("runId")))
+    record = jobs(request).get(str(wanted.get("runId")))
     if record is None:
         raise ArmError(404, "UserError", f"Run {wanted.get('runId')} was not found.")
     return JSONResponse({"runMetadata": job_records.run(record), "runDefinition": None})
@@ -57,7 +55,7 @@ async def patch_run(request: Request) -> Response:
     if changes.get("hidden") is not None:
         changes["isArchived"] = changes["hidden"]
     record = edited(record, changes)
-    request.app.state.emulator.store.put(KIND, record["name"], record)
+    jobs(request).put(record)
     return JSONResponse(job_records.run(record))
 
 

@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from emulator import job_records
 from emulator.errors import ArmError, NotEmulated
-from emulator.job_records import ENDED, KIND, Record
+from emulator.job_records import ENDED, Jobs, Record
 from emulator.submission import NotOffered, Refused, component_name, submission, the_node, updated
 
 WORKSPACE = (
@@ -19,10 +19,14 @@ PATH = WORKSPACE + "/jobs/{name}"
 PAGE = 100
 
 
+def jobs(request: Request) -> Jobs:
+    return Jobs(request.app.state.emulator.store)
+
+
 def find(request: Request) -> Record:
     """The pipeline job or step that the path names. Raises ArmError 404."""
     name = request.path_params["name"]
-    record: Record | None = request.app.state.emulator.store.get(KIND, name)
+    record = jobs(request).get(name)
     if record is None:
         raise ArmError(404, "UserError", f"Job {name} was not found.")
     return record
@@ -51,11 +55,11 @@ async def put_job(request: Request) -> Response:
     if body.get("jobType") != "Pipeline":
         raise NotEmulated(f"Job type '{body.get('jobType')}'; this emulator runs 'Pipeline'.")
     name = request.path_params["name"]
-    record = emulator.store.get(KIND, name)
+    record = jobs(request).get(name)
     try:
         if record is not None:
             record = updated(record, body)
-            emulator.store.put(KIND, name, record)
+            jobs(request).put(record)
             return JSONResponse(resource(request, record))
         made = submission(
             scope(request), name, body, _component(emulator, body), _clusters(emulator),
@@ -66,7 +70,7 @@ async def put_job(request: Request) -> Response:
     except Refused as refused:
         raise ArmError(400, "UserError", str(refused)) from refused
     for new in (*made.steps, made.job):
-        emulator.store.put(KIND, new["name"], new)
+        jobs(request).put(new)
     await emulator.runner.submit(name)
     return JSONResponse(resource(request, made.job), status_code=201)
 
@@ -77,16 +81,18 @@ async def get_job(request: Request) -> Response:
 
 async def list_jobs(request: Request) -> Response:
     """Pipeline jobs, newest first, a hundred a page."""
-    jobs = [job for job in request.app.state.emulator.store.list(KIND) if _listed(request, job)]
+    found = [job for job in jobs(request).pipelines() if _listed(request, job)]
     start = int(request.query_params.get("$skip") or 0)
-    page: dict[str, Any] = {"value": [resource(request, job) for job in jobs[start : start + PAGE]]}
-    if start + PAGE < len(jobs):
+    page: dict[str, Any] = {
+        "value": [resource(request, job) for job in found[start : start + PAGE]]
+    }
+    if start + PAGE < len(found):
         page["nextLink"] = str(request.url.include_query_params(**{"$skip": start + PAGE}))
     return JSONResponse(page)
 
 
 def _listed(request: Request, job: Record) -> bool:
-    if job["parent"] is not None or job["workspace"].lower() != scope(request).lower():
+    if job["workspace"].lower() != scope(request).lower():
         return False
     query = request.query_params
     view = query.get("listViewType") or "ActiveOnly"
@@ -116,14 +122,12 @@ async def cancel_job(request: Request) -> Response:
 
 async def delete_job(request: Request) -> Response:
     """Forget an ended job and its steps; deleting what is not there is success."""
-    emulator = request.app.state.emulator
-    record = emulator.store.get(KIND, request.path_params["name"])
-    if record is None:
+    record = jobs(request).get(request.path_params["name"])
+    if record is None or record["parent"] is not None:
         return Response(status_code=204)
     if record["status"] not in ENDED:
         raise ArmError(409, "Conflict", f"Job {record['name']} is {record['status']}: cancel it.")
-    for name in (*record["children"], record["name"]):
-        emulator.store.delete(KIND, name)
+    jobs(request).delete(record)
     return Response(status_code=200)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from emulator.base_weights import BaseWeights
 from emulator.events import Webhook
 from emulator.job_inputs import Locations
-from emulator.job_records import KIND
+from emulator.job_records import Jobs
 from emulator.nodes import Nodes
 from emulator.pipeline_steps import STEPS
 from emulator.processes import Processes
@@ -145,10 +145,10 @@ class Bench:
     def put(self, name: str = "j", **inputs: Any) -> None:
         made = submission(WORKSPACE, name, body(**inputs), COMPONENT, self.clusters, time.time())
         for record in (*made.steps, made.job):
-            self.store.put(KIND, record["name"], record)
+            self.runner.jobs.put(record)
 
     def job(self, name: str = "j") -> dict[str, Any]:
-        found = self.store.get(KIND, name)
+        found = self.runner.jobs.get(name)
         assert found is not None
         return found
 
@@ -224,7 +224,7 @@ async def bench(root: Path, webhook: str | None = None) -> Any:
 
     runner = Runner(
         folder=root / "jobs",
-        records=store,
+        jobs=Jobs(store),
         clock=clock,
         profile=NoLatency(),
         faults=faults,

@@ -326,7 +326,7 @@ def test_a_job_that_cannot_be_accepted_leaves_nothing(tmp_path):
                     b.put(**inputs)
             with pytest.raises(Refused, match="'no spaces' is not valid"):
                 b.put("no spaces")
-            assert b.store.list("job") == []
+            assert b.runner.jobs.everything() == []
 
     run(work())
 

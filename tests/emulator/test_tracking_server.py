@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emulator.job_records import KIND, Record, metrics_file, pipeline_record, step_record
+from emulator.job_records import Jobs, Record, metrics_file, pipeline_record, step_record
 from emulator.processes import Processes
 from emulator.store import Store
 from emulator.tracking_server import TrackingServer
@@ -27,7 +27,7 @@ def a_job(store: Store, name: str, experiment: str = "exp") -> tuple[Record, Rec
     job = pipeline_record(WORKSPACE, name, {"experimentName": experiment}, 1000.0)
     step = step_record(job, "chat_completion_finetune", 3, "serverless", 1000.0)
     for record in (job, step):
-        store.put(KIND, record["name"], record)
+        Jobs(store).put(record)
     return job, step
 
 
@@ -113,7 +113,7 @@ def test_what_an_earlier_emulator_did_not_pass_on_is_passed_on_by_the_next(root)
     bad = "this is no JSON"
     write_metrics(root / "jobs", step, row(1, loss=float("nan")), bad, row(2, loss=1.25))
     step["status"], step["ended"] = "Completed", 1010.0
-    store.put(KIND, step["name"], step)
+    Jobs(store).put(step)
 
     async def work(server: TrackingServer, store: Store, ask: Ask) -> None:
         found = (await ask("GET", "runs/get", run_id=step["name"]))["run"]
