@@ -1,0 +1,261 @@
+"""Faults on purpose, and the journal of requests.
+
+Request faults hit requests by method, path, count; service faults are taken by whoever would have
+to fail (a compute that cannot be made, a step that fails). All are set through the admin routes.
+"""
+
+import asyncio
+import itertools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from emulator.clock import Clock
+
+REQUEST_KINDS = (
+    "status",
+    "reset_before",
+    "reset_after",
+    "timeout",
+    "hold_before",
+    "hold_after",
+)
+SERVICE_KINDS = (
+    "no_dedicated_quota",
+    "compute_fails",
+    "deployment_fails",
+    "preempted",
+    "step_fails",
+    "scorer_crashes",
+)
+JOURNAL_LENGTH = 100_000
+
+
+class BadFault(ValueError):
+    """A fault that cannot be set; the text says why."""
+
+
+@dataclass
+class Fault:
+    """One fault. ``skip`` matching requests pass first, then ``times`` are hit (0: all)."""
+
+    id: int
+    kind: str
+    method: str = ""
+    path: str = ""
+    host: str = ""
+    skip: int = 0
+    times: int = 1
+    status: int = 500
+    code: str = "InternalServerError"
+    message: str = "A fault was injected."
+    retry_after: float | None = None
+    seconds: float = 30.0
+    step: str = ""
+    seen: int = 0
+    hits: int = 0
+    drop: bool = False
+    hit: asyncio.Event = field(default_factory=asyncio.Event)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def matches(self, method: str, host: str, path: str) -> bool:
+        """Whether this request is hit now; counts it if it is of the kind that is waited for."""
+        if self.kind not in REQUEST_KINDS or (self.times and self.hits >= self.times):
+            return False
+        if self.method not in ("", method) or not re.search(self.host, host):
+            return False
+        if not re.search(self.path, path):
+            return False
+        self.seen += 1
+        if self.seen <= self.skip:
+            return False
+        self.hits += 1
+        return True
+
+    def shown(self) -> dict[str, Any]:
+        hidden = ("hit", "released")
+        values = {name: value for name, value in vars(self).items() if name not in hidden}
+        return {**values, "hit": self.hit.is_set(), "released": self.released.is_set()}
+
+
+class Faults:
+    """The faults that are set now."""
+
+    def __init__(self) -> None:
+        self._faults: dict[int, Fault] = {}
+        self._ids = itertools.count(1)
+
+    def add(self, values: dict[str, Any]) -> Fault:
+        """Set a fault. Raises BadFault: an unknown kind or field, or a pattern that is none."""
+        if values.get("kind") not in REQUEST_KINDS + SERVICE_KINDS:
+            known = ", ".join(REQUEST_KINDS + SERVICE_KINDS)
+            raise BadFault(f"kind '{values.get('kind')}' is not one of {known}")
+        try:
+            fault = Fault(id=next(self._ids), **values)
+            re.compile(fault.path)
+            re.compile(fault.host)
+        except (TypeError, re.error) as error:
+            raise BadFault(str(error)) from error
+        self._faults[fault.id] = fault
+        return fault
+
+    def get(self, id_: int) -> Fault | None:
+        return self._faults.get(id_)
+
+    def all(self) -> list[Fault]:
+        return list(self._faults.values())
+
+    def clear(self) -> None:
+        """Remove all faults; what they hold goes on."""
+        for fault in self._faults.values():
+            fault.released.set()
+        self._faults.clear()
+
+    def take(self, kind: str, step: str = "") -> dict[str, Any] | None:
+        """Use up one service fault of this kind (for this step), if there is one."""
+        for fault in self._faults.values():
+            fits = fault.kind == kind and fault.step in ("", step)
+            if fits and (fault.times == 0 or fault.hits < fault.times):
+                fault.hits += 1
+                fault.hit.set()
+                return {"kind": kind, "step": step, "message": fault.message}
+        return None
+
+    def match(self, method: str, host: str, path: str) -> Fault | None:
+        return next((f for f in self._faults.values() if f.matches(method, host, path)), None)
+
+
+@dataclass
+class Journal:
+    """The requests that came in, oldest first."""
+
+    clock: Clock
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    _index: int = 0
+
+    def begin(self, method: str, host: str, path: str, query: str) -> dict[str, Any]:
+        self._index += 1
+        entry = {
+            "index": self._index,
+            "time": self.clock.now(),
+            "method": method,
+            "host": host,
+            "path": path,
+            "query": query,
+            "status": 0,
+        }
+        self.entries.append(entry)
+        del self.entries[:-JOURNAL_LENGTH]
+        return entry
+
+    def after(self, index: int) -> list[dict[str, Any]]:
+        return [entry for entry in self.entries if entry["index"] > index]
+
+
+class FaultyService:
+    """ASGI middleware: writes the journal, and does to requests what the faults say.
+
+    ``abort`` closes the client's connection without an answer, given its port.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        journal: Journal,
+        faults: Faults,
+        clock: Clock,
+        latency: float,
+        abort: Callable[[int], None],
+    ) -> None:
+        self.app = app
+        self.journal = journal
+        self.faults = faults
+        self.clock = clock
+        self.latency = latency
+        self.abort = abort
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        method, path, host = scope["method"], scope["path"], host_of(scope)
+        entry = self.journal.begin(method, host, path, scope["query_string"].decode())
+
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                entry["status"] = message["status"]
+            await send(message)
+
+        if self.latency:
+            await self.clock.sleep(self.latency)
+        fault = self.faults.match(method, host, path)
+        if fault is None:
+            await self.app(scope, receive, noted)
+        else:
+            entry["fault"] = fault.kind
+            await self._faulty(fault, scope, receive, noted)
+
+    async def _faulty(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+        if fault.kind == "status":
+            fault.hit.set()
+            await _refusal(fault)(scope, receive, send)
+        elif fault.kind == "hold_before":
+            fault.hit.set()
+            await fault.released.wait()
+            if fault.drop:
+                self._reset(scope)
+            else:
+                await self.app(scope, receive, send)
+        elif fault.kind == "hold_after":
+            await self._held(fault, scope, receive, send)
+        elif fault.kind == "reset_after":
+            await self.app(scope, receive, _nowhere)
+            fault.hit.set()
+            self._reset(scope)
+        else:
+            fault.hit.set()
+            if fault.kind == "timeout":
+                await self.clock.sleep(fault.seconds)
+            self._reset(scope)
+
+    async def _held(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+        messages: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            messages.append(message)
+
+        await self.app(scope, receive, keep)
+        fault.hit.set()
+        await fault.released.wait()
+        for message in messages:
+            await send(message)
+
+    def _reset(self, scope: Scope) -> None:
+        client = scope.get("client")
+        if client:
+            self.abort(client[1])
+        raise ConnectionResetError("an injected fault closed the connection")
+
+
+def host_of(scope: Scope) -> str:
+    """The host that the request names, without its port, in lower case."""
+    for name, value in scope["headers"]:
+        if name == b"host":
+            return str(value.decode("latin-1")).rsplit(":", 1)[0].lower()
+    return ""
+
+
+async def _nowhere(message: Message) -> None:
+    """The service acted; its answer is lost."""
+
+
+def _refusal(fault: Fault) -> JSONResponse:
+    headers = {}
+    if fault.retry_after is not None:
+        headers["Retry-After"] = f"{fault.retry_after:g}"
+    body = {"error": {"code": fault.code, "message": fault.message}}
+    return JSONResponse(body, status_code=fault.status, headers=headers)
