@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from emulator import job_records
 from emulator.base_weights import BaseWeights, NoBaseWeights, last_line
+from emulator.errors import ArmError
 from emulator.events import Webhook
 from emulator.job_inputs import (
     Locations,
@@ -116,6 +117,12 @@ class Runner:
         else:
             task.cancel()
 
+    async def until_ended(self, job_key: str) -> None:
+        """Return when nothing of the job runs any more."""
+        task = self._tasks.get(job_key)
+        if task is not None:
+            await asyncio.wait([task])
+
     async def recover(self) -> None:
         """After a restart: start what was queued, tell the truth about what was running."""
         for record in self.jobs.pipelines():
@@ -162,10 +169,14 @@ class Runner:
             raise
         except StepFailed as failure:
             self._step_failed(name, failure)
-        except Exception:  # the job must not stay Running for good because of a fault of ours
+        except (
+            Exception
+        ):  # the job must not stay Running for good because of a fault of ours
             log.exception("job %s", name)
             text = "The service failed to run the job; see the emulator's log."
-            self._end(name, "Failed", job_records.error("SystemError", text, self.location))
+            self._end(
+                name, "Failed", job_records.error("SystemError", text, self.location)
+            )
         finally:
             await asyncio.to_thread(self._tidy, name)
 
@@ -178,7 +189,8 @@ class Runner:
             await self._step(record, step, child, plan)
         await asyncio.to_thread(self._publish, record, plan)
         outputs = {
-            output: job_records.output_uri(name, output) for output in record["bound_outputs"]
+            output: job_records.output_uri(name, output)
+            for output in record["bound_outputs"]
         }
         self._set(name, outputs=outputs)
         self._end(name, "Completed")
@@ -189,7 +201,12 @@ class Runner:
         for name, uri in record["addresses"].items():
             try:
                 paths[name] = str(await self._path(uri))
-            except (Unresolvable, NoBaseWeights, ProcessNotStarted) as problem:
+            except (
+                Unresolvable,
+                NoBaseWeights,
+                ProcessNotStarted,
+                ArmError,
+            ) as problem:
                 first = record["children"][0]
                 text = f"Input '{name}' cannot be read. {problem}"
                 self._set(first, status="Running", started=self.clock.now())
@@ -218,7 +235,8 @@ class Runner:
         if code != 0:
             said = last_line(self.log_path(child))
             raise StepFailed(
-                child["name"], job_records.step_error(code, STD_LOG, said, self.location)
+                child["name"],
+                job_records.step_error(code, STD_LOG, said, self.location),
             )
         if step.output:
             plan.outputs[step.output] = self._step_folder(child) / step.output
@@ -232,7 +250,9 @@ class Runner:
             await asyncio.to_thread(shutil.rmtree, folder)
         folder.mkdir(parents=True)
         document = folder / "spec.json"
-        document.write_text(json.dumps(spec(plan.parameters, plan.paths, plan.outputs), indent=1))
+        document.write_text(
+            json.dumps(spec(plan.parameters, plan.paths, plan.outputs), indent=1)
+        )
         argv = self._argv(step, document, folder)
         running = await self.processes.start(
             f"{child['root']}/{step.name}", argv, cwd=folder, log=self.log_path(child)
@@ -245,11 +265,20 @@ class Runner:
 
     def _argv(self, step: Step, document: Path, folder: Path) -> list[str]:
         fault = self.faults.take("step_fails", step.name)
-        if fault:  # a program of its own, so that the status still comes from an exit code
+        if (
+            fault
+        ):  # a program of its own, so that the status still comes from an exit code
             said = str(fault.get("message") or f"Step {step.name} was told to fail.")
             return [sys.executable, "-c", "import sys; sys.exit(sys.argv[1])", said]
         program = self.workloads / step.program
-        return [sys.executable, str(program), "--spec", str(document), "--out", str(folder)]
+        return [
+            sys.executable,
+            str(program),
+            "--spec",
+            str(document),
+            "--out",
+            str(folder),
+        ]
 
     async def _watch(self, running: Running, step: Step, child: Record) -> bool:
         """Follow the program's metrics until it ends; whether its node was taken before that."""
@@ -302,7 +331,9 @@ class Runner:
                 self._step_failed(record["name"], StepFailed(child["name"], failure))
                 return
         self._end(
-            record["name"], "Failed", job_records.error("ServiceRestarted", text, self.location)
+            record["name"],
+            "Failed",
+            job_records.error("ServiceRestarted", text, self.location),
         )
 
     def _publish(self, record: Record, plan: Plan) -> None:
@@ -311,7 +342,9 @@ class Runner:
             source = plan.outputs.get(inner)
             if source is None or not source.is_dir():
                 raise FileNotFoundError(f"no step made the output {inner}")
-            target = self.storage.path(job_records.OUTPUTS, f"azureml/{record['name']}/{output}")
+            target = self.storage.path(
+                job_records.OUTPUTS, f"azureml/{record['name']}/{output}"
+            )
             shutil.rmtree(target, ignore_errors=True)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(source, target, copy_function=os.link)  # weights are large
@@ -340,7 +373,9 @@ class Runner:
             self._announce(record)
         return record
 
-    def _end(self, name: str, status: str, error: dict[str, Any] | None = None) -> Record:
+    def _end(
+        self, name: str, status: str, error: dict[str, Any] | None = None
+    ) -> Record:
         return self._set(name, status=status, error=error, ended=self.clock.now())
 
     def _announce(self, record: Record) -> None:

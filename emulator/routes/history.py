@@ -10,10 +10,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from emulator import job_records
+from emulator.arm import WORKSPACE, emulator_of
 from emulator.errors import ArmError
 from emulator.job_inputs import JOB_OUTPUT
 from emulator.job_records import Record
-from emulator.routes.jobs import WORKSPACE, find, jobs
+from emulator.routes.jobs import find, jobs
 from emulator.runner import EXECUTION_LOG, STD_LOG
 from emulator.submission import edited
 
@@ -36,7 +37,9 @@ async def get_children(request: Request) -> Response:
     """A job's steps, newest first as run history lists them."""
     steps = jobs(request).steps(find(request))
     top = int(request.query_params.get("$top") or len(steps))
-    return JSONResponse({"value": [job_records.run(step) for step in steps[::-1][:top]]})
+    return JSONResponse(
+        {"value": [job_records.run(step) for step in steps[::-1][:top]]}
+    )
 
 
 async def post_run_data(request: Request) -> Response:
@@ -70,8 +73,10 @@ async def get_log(request: Request) -> Response:
     file = request.path_params["file"]
     given = request.query_params.get("sig", "")
     if not hmac.compare_digest(given, _signature(request, record["name"], file)):
-        raise ArmError(403, "AuthenticationFailed", "The signature of the log's address is wrong.")
-    path = request.app.state.emulator.runner.log_path(record)
+        raise ArmError(
+            403, "AuthenticationFailed", "The signature of the log's address is wrong."
+        )
+    path = emulator_of(request).runner.log_path(record)
     if file != _log_name(record) or not path.exists():
         raise ArmError(404, "BlobNotFound", f"Run {record['name']} has no log {file}.")
     return Response(path.read_bytes(), media_type="text/plain; charset=utf-8")
@@ -82,7 +87,7 @@ def _log_name(record: Record) -> str:
 
 
 def _log_files(request: Request, record: Record) -> dict[str, str]:
-    emulator = request.app.state.emulator
+    emulator = emulator_of(request)
     if not emulator.runner.log_path(record).exists():
         return {}
     name = _log_name(record)
@@ -92,7 +97,7 @@ def _log_files(request: Request, record: Record) -> dict[str, str]:
 
 
 def _signature(request: Request, run: str, file: str) -> str:
-    key = request.app.state.emulator.config.signing_key
+    key = emulator_of(request).config.signing_key
     return hmac.new(key, f"{run}/{file}".encode(), hashlib.sha256).hexdigest()
 
 
@@ -127,9 +132,13 @@ ROUTES = [
     Route(RUN + "/children", get_children, methods=["GET"]),
     Route(RUN + "/serviceinstances/{node}", get_service_instances, methods=["GET"]),
     Route(HISTORY + "/rundata", post_run_data, methods=["POST"]),
-    Route(HISTORY + "/experiments/{experiment}/runs/{name}", patch_run, methods=["PATCH"]),
     Route(
-        f"/data/v1.0{WORKSPACE}/dataversion/batchGetResolvedUris", resolve_data, methods=["POST"]
+        HISTORY + "/experiments/{experiment}/runs/{name}", patch_run, methods=["PATCH"]
+    ),
+    Route(
+        f"/data/v1.0{WORKSPACE}/dataversion/batchGetResolvedUris",
+        resolve_data,
+        methods=["POST"],
     ),
     Route(
         f"/modelregistry/v1.0{WORKSPACE}/models/batchGetResolvedUris",

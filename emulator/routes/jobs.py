@@ -7,20 +7,23 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from emulator import job_records
+from emulator.arm import WORKSPACE, accepted, emulator_of, page
 from emulator.errors import ArmError, NotEmulated
 from emulator.job_records import ENDED, Jobs, Record
-from emulator.submission import NotOffered, Refused, component_name, submission, the_node, updated
-
-WORKSPACE = (
-    "/subscriptions/{subscription}/resourceGroups/{group}"
-    "/providers/Microsoft.MachineLearningServices/workspaces/{workspace}"
+from emulator.submission import (
+    NotOffered,
+    Refused,
+    component_name,
+    submission,
+    the_node,
+    updated,
 )
+
 PATH = WORKSPACE + "/jobs/{name}"
-PAGE = 100
 
 
 def jobs(request: Request) -> Jobs:
-    return Jobs(request.app.state.emulator.store)
+    return Jobs(emulator_of(request).store)
 
 
 def find(request: Request) -> Record:
@@ -43,17 +46,21 @@ def scope(request: Request) -> str:
 
 def resource(request: Request, record: Record) -> dict[str, Any]:
     """The job as ARM shows it. A step is shown only by what it is: the SDK asks history for more."""
-    config = request.app.state.emulator.config
+    config = emulator_of(request).config
     tracking = f"azureml://{config.api_host}/mlflow/v1.0{record['workspace']}?"
-    return job_records.arm_job(record, f"https://{config.studio_host}", config.tenant_id, tracking)
+    return job_records.arm_job(
+        record, f"https://{config.studio_host}", config.tenant_id, tracking
+    )
 
 
 async def put_job(request: Request) -> Response:
     """Accept a new job (201); edit what may be edited of one that exists (200). Never starts twice."""
-    emulator = request.app.state.emulator
+    emulator = emulator_of(request)
     body = (await request.json()).get("properties") or {}
     if body.get("jobType") != "Pipeline":
-        raise NotEmulated(f"Job type '{body.get('jobType')}'; this emulator runs 'Pipeline'.")
+        raise NotEmulated(
+            f"Job type '{body.get('jobType')}'; this emulator runs 'Pipeline'."
+        )
     name = request.path_params["name"]
     record = jobs(request).get(name)
     try:
@@ -80,15 +87,9 @@ async def get_job(request: Request) -> Response:
 
 
 async def list_jobs(request: Request) -> Response:
-    """Pipeline jobs, newest first, a hundred a page."""
+    """Pipeline jobs, newest first."""
     found = [job for job in jobs(request).pipelines() if _listed(request, job)]
-    start = int(request.query_params.get("$skip") or 0)
-    page: dict[str, Any] = {
-        "value": [resource(request, job) for job in found[start : start + PAGE]]
-    }
-    if start + PAGE < len(found):
-        page["nextLink"] = str(request.url.include_query_params(**{"$skip": start + PAGE}))
-    return JSONResponse(page)
+    return page(request, [resource(request, job) for job in found])
 
 
 def _listed(request: Request, job: Record) -> bool:
@@ -112,12 +113,17 @@ def _tagged(job: Record, wanted: str | None) -> bool:
 
 
 async def cancel_job(request: Request) -> Response:
-    """Ask a job to stop. One that has ended stays as it ended."""
+    """Ask a job to stop; the operation ends when its process is gone. An ended job stays as it is."""
     record = find(request)
     if record["parent"] is not None:
         raise NotEmulated("Cancelling one step; cancel its pipeline job.")
-    await request.app.state.emulator.runner.cancel(record["name"])
-    return Response(status_code=200)
+    emulator = emulator_of(request)
+    if record["status"] in ENDED:
+        return Response(status_code=200)
+    await emulator.runner.cancel(record["name"])
+    return accepted(
+        request, emulator.operations.begin("job.cancel", record["name"]), None, 202
+    )
 
 
 async def delete_job(request: Request) -> Response:
@@ -126,7 +132,9 @@ async def delete_job(request: Request) -> Response:
     if record is None or record["parent"] is not None:
         return Response(status_code=204)
     if record["status"] not in ENDED:
-        raise ArmError(409, "Conflict", f"Job {record['name']} is {record['status']}: cancel it.")
+        raise ArmError(
+            409, "Conflict", f"Job {record['name']} is {record['status']}: cancel it."
+        )
     jobs(request).delete(record)
     return Response(status_code=200)
 

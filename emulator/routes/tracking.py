@@ -7,14 +7,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from emulator.arm import WORKSPACE, emulator_of
 from emulator.errors import ArmError
-from emulator.routes.jobs import WORKSPACE
 from emulator.tracking_server import TrackingUnavailable
 
 
 async def forward(request: Request) -> Response:
     """Ask MLflow and answer what it answers, errors and all."""
-    emulator = request.app.state.emulator
+    emulator = emulator_of(request)
     names = request.path_params
     prefix = request.url.path.removesuffix(f"/api/2.0/mlflow/{names['call']}")
     try:
@@ -38,7 +38,9 @@ async def _body(request: Request) -> Any:
     try:
         return json.loads(content)
     except ValueError as problem:
-        raise ArmError(400, "BadRequest", f"The body is not JSON: {problem}.") from problem
+        raise ArmError(
+            400, "BadRequest", f"The body is not JSON: {problem}."
+        ) from problem
 
 
 ROUTES = [
