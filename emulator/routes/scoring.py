@@ -1,0 +1,77 @@
+"""An endpoint's own host: checks the key, picks a deployment, passes the request to its process."""
+
+import hmac
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from emulator.arm import emulator_of
+
+TIMEOUT_MS = 5000  # the service's default where a deployment names none
+
+
+async def score(request: Request) -> Response:
+    emulator = emulator_of(request)
+    endpoint = emulator.serving.endpoint(str(request.url.hostname).split(".")[0])
+    if endpoint is None:
+        return Response("", status_code=404)
+    if not _authorised(request, endpoint["name"]):
+        text = "Please provide the access token or key in the Authorization header."
+        return JSONResponse({"error": {"message": text}}, status_code=401)
+    wanted = request.headers.get("azureml-model-deployment")
+    name = wanted or emulator.serving.route(endpoint)
+    if name is None:
+        text = "No deployment has traffic; set the endpoint's traffic."
+        return JSONResponse({"error": {"message": text}}, status_code=404)
+    found = emulator.serving.deployment(endpoint["name"], name)
+    if found is None:
+        text = f"The deployment '{name}' does not exist."
+        return JSONResponse({"error": {"message": text}}, status_code=404)
+    settings = found["properties"].get("requestSettings") or {}
+    return await _forward(request, endpoint["name"], found["name"], _seconds(settings))
+
+
+def _authorised(request: Request, endpoint: str) -> bool:
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    keys = emulator_of(request).serving.keys(endpoint).values()
+    return scheme.lower() == "bearer" and any(hmac.compare_digest(given, key) for key in keys)
+
+
+def _seconds(settings: dict[str, str]) -> float:
+    """The request timeout, an ISO 8601 duration as the SDK sends it (``PT90S``, ``PT1M30S``)."""
+    import re
+
+    match = re.fullmatch(r"PT(?:(\d+)M)?(?:([\d.]+)S)?", settings.get("requestTimeout") or "")
+    if match is None or not any(match.groups()):
+        return TIMEOUT_MS / 1000
+    return 60 * int(match[1] or 0) + float(match[2] or 0)
+
+
+async def _forward(request: Request, endpoint: str, deployment: str, timeout: float) -> Response:
+    port = emulator_of(request).serving.port(endpoint, deployment)
+    named = {"azureml-model-deployment": deployment}
+    if port is None:
+        return Response("no healthy upstream", status_code=503, headers=named)
+    url = f"http://127.0.0.1:{port}{request.url.path}"
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=timeout) as http:
+            answer = await http.request(
+                request.method,
+                url,
+                content=await request.body(),
+                headers={"Content-Type": request.headers.get("content-type", "application/json")},
+            )
+    except httpx.TimeoutException:
+        return Response("upstream request timeout", status_code=408, headers=named)
+    except httpx.HTTPError:
+        return Response("upstream connect error", status_code=502, headers=named)
+    kind = answer.headers.get("content-type", "application/json")
+    return Response(answer.content, answer.status_code, named, kind)
+
+
+ROUTES = [
+    Route("/", score, methods=["GET"]),
+    Route("/score", score, methods=["POST"]),
+]
