@@ -16,15 +16,9 @@ from emulator.hub.link import Link
 def main() -> None:
     """Listen on loopback, print ``HF_ENDPOINT=...`` when ready, and serve until told to stop."""
     parser = argparse.ArgumentParser(prog="python -m emulator.hub", description=__doc__)
-    parser.add_argument(
-        "--cache", type=Path, required=True, help="where datasets are made"
-    )
-    parser.add_argument(
-        "--dataset", action="append", default=[], help="serve also NAME=FOLDER"
-    )
-    parser.add_argument(
-        "--bytes-per-second", type=float, help="hold the line to this speed"
-    )
+    parser.add_argument("--cache", type=Path, required=True, help="where datasets are made")
+    parser.add_argument("--dataset", action="append", default=[], help="serve also NAME=FOLDER")
+    parser.add_argument("--bytes-per-second", type=float, help="hold the line to this speed")
     options = parser.parse_args()
     hub = Hub(options.cache, Link(options.bytes_per_second))
     for one in options.dataset:

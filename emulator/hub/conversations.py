@@ -53,12 +53,8 @@ def make_dataset(folder: Path) -> Path:
 def _conversations() -> list[Row]:
     spec = find_spec("chitchat_dataset")
     if spec is None or spec.origin is None:
-        raise RuntimeError(
-            "The Hub stand-in needs the package chitchat-dataset. Install it."
-        )
-    found = json.loads(
-        Path(spec.origin).with_name("dataset.json").read_text(encoding="utf-8")
-    )
+        raise RuntimeError("The Hub stand-in needs the package chitchat-dataset. Install it.")
+    found = json.loads(Path(spec.origin).with_name("dataset.json").read_text(encoding="utf-8"))
     rows = (_row(name, one["messages"]) for name, one in sorted(found.items()))
     return [row for row in rows if row is not None]
 
@@ -84,9 +80,7 @@ def _split(rows: list[Row]) -> dict[str, list[Row]]:
         splits[name] = rows[begin : begin + size]
         begin += size
     if begin > len(rows):
-        raise RuntimeError(
-            f"chitchat-dataset has {len(rows)} conversations; {begin} are needed."
-        )
+        raise RuntimeError(f"chitchat-dataset has {len(rows)} conversations; {begin} are needed.")
     return splits
 
 
@@ -103,22 +97,24 @@ def _write(folder: Path, splits: dict[str, list[Row]]) -> None:
         ]
     )
     (folder / "data").mkdir(parents=True)
+    sizes = {}
     for name, rows in splits.items():
-        pq.write_table(
-            pa.Table.from_pylist(rows, schema=schema),
-            folder / "data" / f"{name}-00000-of-00001.parquet",
-            row_group_size=ROWS_PER_GROUP,
-        )
-    (folder / "README.md").write_text(
-        readme({name: len(rows) for name, rows in splits.items()})
-    )
+        table = pa.Table.from_pylist(rows, schema=schema)
+        sizes[name] = (table.num_rows, table.nbytes)
+        file = folder / "data" / f"{name}-00000-of-00001.parquet"
+        pq.write_table(table, file, row_group_size=ROWS_PER_GROUP)
+    (folder / "README.md").write_text(readme(sizes))
 
 
-def readme(splits: dict[str, int]) -> str:
-    """Return the dataset's card, whose head tells ``datasets`` which files make which split."""
+def readme(splits: dict[str, tuple[int, int]]) -> str:
+    """Return the dataset's card, whose head tells ``datasets`` which files make which split.
+
+    ``splits`` gives rows and bytes of each.
+    """
     files = "\n".join(f"  - split: {name}\n    path: data/{name}-*" for name in splits)
     sizes = "\n".join(
-        f"  - name: {name}\n    num_examples: {n}" for name, n in splits.items()
+        f"  - name: {name}\n    num_bytes: {size}\n    num_examples: {rows}"
+        for name, (rows, size) in splits.items()
     )
     return f"""---
 license: mit

@@ -39,23 +39,17 @@ class Commit:
     folder: Path
     files: dict[str, StoredFile]
 
-    def below(
-        self, prefix: str, *, recursive: bool
-    ) -> tuple[list[StoredFile], list[str]]:
+    def below(self, prefix: str, *, recursive: bool) -> tuple[list[StoredFile], list[str]]:
         """Return the files and the folders under a folder (``""`` is the root), sorted."""
         start = f"{prefix}/" if prefix else ""
-        inside = [
-            file for path, file in sorted(self.files.items()) if path.startswith(start)
-        ]
+        inside = [file for path, file in sorted(self.files.items()) if path.startswith(start)]
         parents = {
             start + "/".join(parts[:depth])
             for file in inside
             for parts in [file.path[len(start) :].split("/")]
             for depth in range(1, len(parts) if recursive else min(len(parts), 2))
         }
-        shown = [
-            file for file in inside if recursive or "/" not in file.path[len(start) :]
-        ]
+        shown = [file for file in inside if recursive or "/" not in file.path[len(start) :]]
         return shown, sorted(parents)
 
 
@@ -73,9 +67,7 @@ class Repository:
         wanted = self.branches.get(revision, revision)
         if wanted in self.commits:
             return self.commits[wanted]
-        short = [
-            one for one in self.commits if len(wanted) >= 7 and one.startswith(wanted)
-        ]
+        short = [one for one in self.commits if len(wanted) >= 7 and one.startswith(wanted)]
         return self.commits[short[0]] if len(short) == 1 else None
 
     def push(self, folder: Path, branch: str = "main") -> Commit:
@@ -89,10 +81,7 @@ class Repository:
 def read_commit(folder: Path) -> Commit:
     """Return a folder as a commit; hashes are kept beside it, so a restart does not hash again."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    stamp = [
-        [str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns]
-        for p in paths
-    ]
+    stamp = [[str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns] for p in paths]
     kept = folder.with_name(f"{folder.name}.hashes.json")
     known = json.loads(kept.read_text()) if kept.exists() else {}
     if known.get("stamp") != stamp:

@@ -48,13 +48,9 @@ async def repository_of(request: Request) -> Repository:
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if found is None or (found.token and not given):
         # The Hub does not tell a stranger whether a repository is private or not there.
-        raise HubError(
-            401 if not given else 404, "RepoNotFound", "Repository not found"
-        )
+        raise HubError(401 if not given else 404, "RepoNotFound", "Repository not found")
     if found.token and not hmac.compare_digest(given, found.token):
-        raise HubError(
-            403, "", "Forbidden: the token has no access to this repository."
-        )
+        raise HubError(403, "", "Forbidden: the token has no access to this repository.")
     return found
 
 
@@ -96,9 +92,9 @@ async def get_info(request: Request) -> Response:
 
 def _blob(file: StoredFile) -> dict[str, Any]:
     described = _described(file)
-    return {
-        key: value for key, value in described.items() if key in ("size", "lfs")
-    } | {"blobId": file.oid}
+    return {key: value for key, value in described.items() if key in ("size", "lfs")} | {
+        "blobId": file.oid
+    }
 
 
 def _described(file: StoredFile) -> dict[str, Any]:
@@ -118,9 +114,7 @@ def _folder(commit: Commit, path: str) -> dict[str, Any]:
 
 
 def _last_commit(commit: Commit) -> dict[str, Any]:
-    return {
-        "lastCommit": {"id": commit.id, "title": "Add the files", "date": COMMITTED_AT}
-    }
+    return {"lastCommit": {"id": commit.id, "title": "Add the files", "date": COMMITTED_AT}}
 
 
 async def get_tree(request: Request) -> Response:
@@ -131,17 +125,11 @@ async def get_tree(request: Request) -> Response:
     files, folders = commit.below(path, recursive=recursive)
     if not files and not folders:
         raise HubError(404, "EntryNotFound", f"{path} does not exist on this revision")
-    entries = [_folder(commit, one) for one in folders] + [
-        _described(file) for file in files
-    ]
-    return JSONResponse(
-        _expanded(request.query_params.get("expand", ""), commit, entries)
-    )
+    entries = [_folder(commit, one) for one in folders] + [_described(file) for file in files]
+    return JSONResponse(_expanded(request.query_params.get("expand", ""), commit, entries))
 
 
-def _expanded(
-    wanted: str, commit: Commit, entries: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
+def _expanded(wanted: str, commit: Commit, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if wanted.lower() not in ("1", "true"):
         return entries
     return [entry | _last_commit(commit) for entry in entries]
@@ -197,11 +185,10 @@ async def resolve(request: Request) -> Response:
     file = _file_of(request, commit)
     headers = {"X-Repo-Commit": commit.id}
     if not file.sha256:
-        return FileAnswer(
-            hub_of(request).link, commit.folder / file.path, file, headers
-        )
+        return FileAnswer(hub_of(request).link, commit.folder / file.path, file, headers)
     signature = hub_of(request).sign(repository, commit, file)
-    where = f"{request.base_url}_lfs/{repository.id}/{commit.id}/{quote(file.path)}?sig={signature}"
+    here = f"{request.url.scheme}://{request.url.netloc}{request.scope.get('root_path', '')}"
+    where = f"{here}/_lfs/{repository.id}/{commit.id}/{quote(file.path)}?sig={signature}"
     return RedirectResponse(
         where,
         302,
@@ -235,7 +222,9 @@ async def get_large(request: Request) -> Response:
     given = request.query_params.get("sig", "")
     if not hmac.compare_digest(given, hub.sign(repository, commit, file)):
         raise HubError(403, "", "The link is not valid.")
-    return FileAnswer(hub.link, commit.folder / file.path, file, {})
+    # Same host as the redirect came from, so the client follows it and wants the headers here too.
+    headers = {"X-Repo-Commit": commit.id}
+    return FileAnswer(hub.link, commit.folder / file.path, file, headers)
 
 
 async def get_settings(request: Request) -> Response:
@@ -291,12 +280,8 @@ ROUTES = [
     Route(f"{API}/commits/{{revision}}", _answering(get_commits)),
     Route(f"{API}/tree/{{revision}}", _answering(get_tree)),
     Route(f"{API}/tree/{{revision}}/{{path:path}}", _answering(get_tree)),
-    Route(
-        f"{API}/paths-info/{{revision}}", _answering(post_paths_info), methods=["POST"]
-    ),
-    Route(
-        "/datasets/{owner}/{name}/resolve/{revision}/{path:path}", _answering(resolve)
-    ),
+    Route(f"{API}/paths-info/{{revision}}", _answering(post_paths_info), methods=["POST"]),
+    Route("/datasets/{owner}/{name}/resolve/{revision}/{path:path}", _answering(resolve)),
     Route("/_lfs/{owner}/{name}/{revision}/{path:path}", _answering(get_large)),
     Route("/_settings", get_settings, methods=["GET"]),
     Route("/_settings", put_settings, methods=["PUT"]),

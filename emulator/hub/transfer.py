@@ -19,9 +19,7 @@ RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
 class FileAnswer(Response):
     """A file's bytes, with the Hub's headers; honours ``Range`` and counts what went out."""
 
-    def __init__(
-        self, link: Link, path: Path, file: StoredFile, headers: dict[str, str]
-    ) -> None:
+    def __init__(self, link: Link, path: Path, file: StoredFile, headers: dict[str, str]) -> None:
         super().__init__(headers=headers)
         self.link, self.path, self.file, self.extra = link, path, file, headers
 
@@ -57,14 +55,10 @@ class FileAnswer(Response):
                 206,
                 f"bytes {span[0]}-{span[1] - 1}/{size}",
             )
-        pairs = [
-            (name.lower().encode(), value.encode()) for name, value in headers.items()
-        ]
+        pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         return {"type": "http.response.start", "status": status, "headers": pairs}
 
-    async def _send_span(
-        self, send: Send, span: tuple[int, int], limit: int | None
-    ) -> None:
+    async def _send_span(self, send: Send, span: tuple[int, int], limit: int | None) -> None:
         """Send the bytes from span[0] up to span[1]; with a limit, stop and say nothing more."""
         position, end = span
         last = end if limit is None else min(end, position + limit)
@@ -75,9 +69,7 @@ class FileAnswer(Response):
                 position += len(piece)
                 await self.link.carry(len(piece))
                 more = position < end
-                await send(
-                    {"type": "http.response.body", "body": piece, "more_body": more}
-                )
+                await send({"type": "http.response.body", "body": piece, "more_body": more})
             if last == end == span[0]:
                 await send({"type": "http.response.body", "body": b""})
         finally:
