@@ -169,14 +169,10 @@ class Runner:
             raise
         except StepFailed as failure:
             self._step_failed(name, failure)
-        except (
-            Exception
-        ):  # the job must not stay Running for good because of a fault of ours
+        except Exception:  # the job must not stay Running for good because of a fault of ours
             log.exception("job %s", name)
             text = "The service failed to run the job; see the emulator's log."
-            self._end(
-                name, "Failed", job_records.error("SystemError", text, self.location)
-            )
+            self._end(name, "Failed", job_records.error("SystemError", text, self.location))
         finally:
             await asyncio.to_thread(self._tidy, name)
 
@@ -189,8 +185,7 @@ class Runner:
             await self._step(record, step, child, plan)
         await asyncio.to_thread(self._publish, record, plan)
         outputs = {
-            output: job_records.output_uri(name, output)
-            for output in record["bound_outputs"]
+            output: job_records.output_uri(name, output) for output in record["bound_outputs"]
         }
         self._set(name, outputs=outputs)
         self._end(name, "Completed")
@@ -250,9 +245,7 @@ class Runner:
             await asyncio.to_thread(shutil.rmtree, folder)
         folder.mkdir(parents=True)
         document = folder / "spec.json"
-        document.write_text(
-            json.dumps(spec(plan.parameters, plan.paths, plan.outputs), indent=1)
-        )
+        document.write_text(json.dumps(spec(plan.parameters, plan.paths, plan.outputs), indent=1))
         argv = self._argv(step, document, folder)
         running = await self.processes.start(
             f"{child['root']}/{step.name}", argv, cwd=folder, log=self.log_path(child)
@@ -265,9 +258,7 @@ class Runner:
 
     def _argv(self, step: Step, document: Path, folder: Path) -> list[str]:
         fault = self.faults.take("step_fails", step.name)
-        if (
-            fault
-        ):  # a program of its own, so that the status still comes from an exit code
+        if fault:  # a program of its own, so that the status still comes from an exit code
             said = str(fault.get("message") or f"Step {step.name} was told to fail.")
             return [sys.executable, "-c", "import sys; sys.exit(sys.argv[1])", said]
         program = self.workloads / step.program
@@ -342,9 +333,7 @@ class Runner:
             source = plan.outputs.get(inner)
             if source is None or not source.is_dir():
                 raise FileNotFoundError(f"no step made the output {inner}")
-            target = self.storage.path(
-                job_records.OUTPUTS, f"azureml/{record['name']}/{output}"
-            )
+            target = self.storage.path(job_records.OUTPUTS, f"azureml/{record['name']}/{output}")
             shutil.rmtree(target, ignore_errors=True)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(source, target, copy_function=os.link)  # weights are large
@@ -373,9 +362,7 @@ class Runner:
             self._announce(record)
         return record
 
-    def _end(
-        self, name: str, status: str, error: dict[str, Any] | None = None
-    ) -> Record:
+    def _end(self, name: str, status: str, error: dict[str, Any] | None = None) -> Record:
         return self._set(name, status=status, error=error, ended=self.clock.now())
 
     def _announce(self, record: Record) -> None:

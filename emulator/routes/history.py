@@ -3,6 +3,7 @@
 
 import hashlib
 import hmac
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -16,10 +17,14 @@ from emulator.job_inputs import JOB_OUTPUT
 from emulator.job_records import Record
 from emulator.routes.jobs import find, jobs
 from emulator.runner import EXECUTION_LOG, STD_LOG
+from emulator.signatures import signed_address
+from emulator.storage import DATASTORES
 from emulator.submission import edited
 
+ARTIFACTS = DATASTORES[job_records.ARTIFACTS]  # the container behind the datastore
 HISTORY = "/history/v1.0" + WORKSPACE
 RUN = HISTORY + "/runs/{name}"
+EXPERIMENT_RUN = HISTORY + "/experiments/{experiment}/runs/{name}"
 LOG = RUN + "/logs/{file:path}"
 
 
@@ -37,9 +42,7 @@ async def get_children(request: Request) -> Response:
     """A job's steps, newest first as run history lists them."""
     steps = jobs(request).steps(find(request))
     top = int(request.query_params.get("$top") or len(steps))
-    return JSONResponse(
-        {"value": [job_records.run(step) for step in steps[::-1][:top]]}
-    )
+    return JSONResponse({"value": [job_records.run(step) for step in steps[::-1][:top]]})
 
 
 async def post_run_data(request: Request) -> Response:
@@ -68,14 +71,12 @@ async def get_service_instances(request: Request) -> Response:
 
 
 async def get_log(request: Request) -> Response:
-    """A log file, for whoever holds its signed address: it carries no token, like Azure's own."""
+    """A log file, for whoever holds its signed address: it asks for no token, like Azure's own."""
     record = find(request)
     file = request.path_params["file"]
     given = request.query_params.get("sig", "")
     if not hmac.compare_digest(given, _signature(request, record["name"], file)):
-        raise ArmError(
-            403, "AuthenticationFailed", "The signature of the log's address is wrong."
-        )
+        raise ArmError(403, "AuthenticationFailed", "The signature of the log's address is wrong.")
     path = emulator_of(request).runner.log_path(record)
     if file != _log_name(record) or not path.exists():
         raise ArmError(404, "BlobNotFound", f"Run {record['name']} has no log {file}.")
@@ -99,6 +100,67 @@ def _log_files(request: Request, record: Record) -> dict[str, str]:
 def _signature(request: Request, run: str, file: str) -> str:
     key = emulator_of(request).config.signing_key
     return hmac.new(key, f"{run}/{file}".encode(), hashlib.sha256).hexdigest()
+
+
+async def list_artifacts(request: Request) -> Response:
+    """A run's files in the artifact store: its log, and what MLflow clients put beside it."""
+    record = find(request)
+    return JSONResponse({"value": [_artifact(record, p) for p in _artifact_paths(request, record)]})
+
+
+async def get_artifact_address(request: Request) -> Response:
+    """Where one of the run's files can be read for the next hour."""
+    record = find(request)
+    path = request.query_params.get("path", "")
+    if path not in _artifact_paths(request, record):
+        raise ArmError(404, "UserError", f"Run {record['name']} has no artifact {path}.")
+    return JSONResponse(_content(request, record, path, "r"))
+
+
+async def post_artifacts(request: Request) -> Response:
+    """Make room for files of the run; the client writes them to the addresses it gets."""
+    record = find(request)
+    paths = [str(one["path"]) for one in (await request.json()).get("paths") or []]
+    return JSONResponse(
+        {
+            "artifacts": {path: _artifact(record, path) for path in paths},
+            "artifactContentInformation": {
+                path: _content(request, record, path, "rcw") for path in paths
+            },
+            "errors": {},
+        }
+    )
+
+
+def _artifact_paths(request: Request, record: Record) -> list[str]:
+    folder = job_records.artifact_folder(record["name"]) + "/"
+    names = emulator_of(request).storage.names(ARTIFACTS, folder)
+    return [name.removeprefix(folder) for name in names]
+
+
+def _artifact(record: Record, path: str) -> dict[str, Any]:
+    container = f"dcid.{record['name']}"
+    return {
+        "artifactId": f"ExperimentRun/{container}/{path}",
+        "origin": "ExperimentRun",
+        "container": container,
+        "path": path,
+    }
+
+
+def _content(request: Request, record: Record, path: str, permissions: str) -> dict[str, Any]:
+    config = emulator_of(request).config
+    blob = f"{ARTIFACTS}/{job_records.artifact_folder(record['name'])}/{path}"
+    until = datetime.fromtimestamp(emulator_of(request).clock.now() + 3600, UTC)
+    address = signed_address(
+        config.blob_host,
+        config.account,
+        config.identity.storage_key,
+        blob,
+        permissions,
+        until.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+    return {**_artifact(record, path), "contentUri": address}
 
 
 async def resolve_data(request: Request) -> Response:
@@ -132,9 +194,11 @@ ROUTES = [
     Route(RUN + "/children", get_children, methods=["GET"]),
     Route(RUN + "/serviceinstances/{node}", get_service_instances, methods=["GET"]),
     Route(HISTORY + "/rundata", post_run_data, methods=["POST"]),
-    Route(
-        HISTORY + "/experiments/{experiment}/runs/{name}", patch_run, methods=["PATCH"]
-    ),
+    Route(LOG, get_log, methods=["GET"]),
+    Route(EXPERIMENT_RUN, patch_run, methods=["PATCH"]),
+    Route(EXPERIMENT_RUN + "/artifacts", list_artifacts, methods=["GET"]),
+    Route(EXPERIMENT_RUN + "/artifacts/contentinfo", get_artifact_address, methods=["GET"]),
+    Route(EXPERIMENT_RUN + "/artifacts/batch/metadata", post_artifacts, methods=["POST"]),
     Route(
         f"/data/v1.0{WORKSPACE}/dataversion/batchGetResolvedUris",
         resolve_data,
@@ -146,5 +210,3 @@ ROUTES = [
         methods=["POST"],
     ),
 ]
-# Reached without a bearer token: the address itself is signed.
-SIGNED_ROUTES = [Route(LOG, get_log, methods=["GET"])]

@@ -48,9 +48,7 @@ def resource(request: Request, record: Record) -> dict[str, Any]:
     """The job as ARM shows it. A step is shown only by what it is: the SDK asks history for more."""
     config = emulator_of(request).config
     tracking = f"azureml://{config.api_host}/mlflow/v1.0{record['workspace']}?"
-    return job_records.arm_job(
-        record, f"https://{config.studio_host}", config.tenant_id, tracking
-    )
+    return job_records.arm_job(record, f"https://{config.studio_host}", config.tenant_id, tracking)
 
 
 async def put_job(request: Request) -> Response:
@@ -58,9 +56,7 @@ async def put_job(request: Request) -> Response:
     emulator = emulator_of(request)
     body = (await request.json()).get("properties") or {}
     if body.get("jobType") != "Pipeline":
-        raise NotEmulated(
-            f"Job type '{body.get('jobType')}'; this emulator runs 'Pipeline'."
-        )
+        raise NotEmulated(f"Job type '{body.get('jobType')}'; this emulator runs 'Pipeline'.")
     name = request.path_params["name"]
     record = jobs(request).get(name)
     try:
@@ -121,9 +117,7 @@ async def cancel_job(request: Request) -> Response:
     if record["status"] in ENDED:
         return Response(status_code=200)
     await emulator.runner.cancel(record["name"])
-    return accepted(
-        request, emulator.operations.begin("job.cancel", record["name"]), None, 202
-    )
+    return accepted(request, emulator.operations.begin("job.cancel", record["name"]), None, 202)
 
 
 async def delete_job(request: Request) -> Response:
@@ -132,9 +126,7 @@ async def delete_job(request: Request) -> Response:
     if record is None or record["parent"] is not None:
         return Response(status_code=204)
     if record["status"] not in ENDED:
-        raise ArmError(
-            409, "Conflict", f"Job {record['name']} is {record['status']}: cancel it."
-        )
+        raise ArmError(409, "Conflict", f"Job {record['name']} is {record['status']}: cancel it.")
     jobs(request).delete(record)
     return Response(status_code=200)
 

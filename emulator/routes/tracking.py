@@ -38,9 +38,7 @@ async def _body(request: Request) -> Any:
     try:
         return json.loads(content)
     except ValueError as problem:
-        raise ArmError(
-            400, "BadRequest", f"The body is not JSON: {problem}."
-        ) from problem
+        raise ArmError(400, "BadRequest", f"The body is not JSON: {problem}.") from problem
 
 
 ROUTES = [
