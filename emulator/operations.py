@@ -96,7 +96,9 @@ class Operations:
             await self.verbs[verb](key)
         except OperationFailed as failure:
             self._end(id_, "Failed", {"code": failure.code, "message": failure.message})
-        except Exception:  # an operation must not stay under way for good because of a fault of ours
+        except (
+            Exception
+        ):  # an operation must not stay under way for good because of a fault of ours
             log.exception("operation %s of %s", verb, key)
             text = "The service failed; see the emulator's log."
             self._end(id_, "Failed", {"code": "InternalServerError", "message": text})

@@ -10,14 +10,14 @@ from starlette.routing import Route
 from emulator.arm import emulator_of
 from emulator.errors import ArmError
 from emulator.faults import BadFault, Fault
-from emulator.job_records import KIND as JOB
+from emulator.job_records import Jobs
 from emulator.serving import state
 
 
 async def get_summary(request: Request) -> Response:
     """Endpoints, deployments, jobs and processes that are there now; jobs started ever."""
     emulator = emulator_of(request)
-    jobs = [job for job in emulator.store.list(JOB) if job["parent"] is None]
+    jobs = Jobs(emulator.store).pipelines()
     return JSONResponse(
         {
             "workspace": emulator.config.identity.workspace,

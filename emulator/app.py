@@ -1,0 +1,259 @@
+"""The composition root: one store, one clock, every part, every route."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from emulator import tokens
+from emulator.assets import Assets
+from emulator.base_weights import BaseWeights
+from emulator.catalogue import Catalogue, load_catalogue
+from emulator.clock import Clock, ScaledClock
+from emulator.computes import Computes
+from emulator.configuration import REGION, Configuration
+from emulator.errors import ArmError, NotEmulated, arm_error
+from emulator.events import Webhook
+from emulator.faults import Faults, Journal, host_of
+from emulator.hub import ROUTES as HUB
+from emulator.hub import Hub
+from emulator.job_inputs import Locations
+from emulator.job_records import Jobs
+from emulator.latency import Profile
+from emulator.nodes import Nodes
+from emulator.operations import Operations
+from emulator.processes import Processes
+from emulator.routes import (
+    admin,
+    assets,
+    blobs,
+    computes,
+    datastores,
+    endpoints,
+    history,
+    identity,
+    jobs,
+    metadata,
+    registries,
+    scoring,
+    tracking,
+    workspaces,
+)
+from emulator.runner import Runner
+from emulator.serving import Serving
+from emulator.storage import Storage
+from emulator.store import Store
+from emulator.tracking_server import TrackingServer
+
+WORKLOADS = Path(__file__).with_name("workloads")
+#: Paths that answer without a token, as on Azure: they tell where things are, or are signed.
+OPEN = re.compile(r"^/(metadata/|discovery/|registrymanagement/)|/runs/[^/]+/logs/")
+
+
+@dataclass
+class Emulator:
+    """Everything that a handler may reach."""
+
+    config: Configuration
+    clock: Clock
+    store: Store
+    profile: Profile
+    faults: Faults
+    journal: Journal
+    catalogue: Catalogue
+    operations: Operations
+    processes: Processes
+    storage: Storage
+    assets: Assets
+    locations: Locations
+    computes: Computes
+    nodes: Nodes
+    tracking: TrackingServer
+    runner: Runner
+    serving: Serving
+    hub: Hub
+    token_lifetime_s: float = tokens.LIFETIME_S
+    denied_actions: tuple[str, ...] = ()
+    management: Starlette = field(init=False)
+
+    async def start(self) -> None:
+        """Take up what an earlier process on this state left under way."""
+        self.operations.recover()
+        await self.serving.recover()
+        await self.runner.recover()
+
+    async def close(self) -> None:
+        """Stop everything; the state stays."""
+        await self.operations.close()
+        await self.runner.close()
+        await self.runner.webhook.close()
+        await self.tracking.close()
+        await self.serving.close()
+        await self.processes.stop_all()
+        self.store.close()
+
+
+def build(config: Configuration, clock: Clock | None = None) -> Emulator:
+    """Put an emulator together on its state folder; nothing runs yet."""
+    state = config.state
+    clock = clock or ScaledClock(config.time_scale)
+    profile = Profile(config.profile, config.time_scale, config.latencies)
+    store = Store(state / "state.db")
+    faults = Faults()
+    operations = Operations(store, clock)
+    processes = Processes(state / "processes")
+    catalogue = load_catalogue()
+    storage, assets = Storage(state / "blobs", store), Assets(store)
+    locations = Locations(storage, assets, config.storage_suffix)
+    computes = Computes(store, clock, profile, faults, operations, catalogue)
+
+    async def start_node(compute: str) -> None:
+        await clock.sleep(profile.seconds("compute.start_node"))
+
+    nodes = Nodes(computes.max_nodes, start_node)
+    tracking = TrackingServer(state / "tracking", state / "jobs", processes, store)
+    runner = Runner(
+        folder=state / "jobs",
+        jobs=Jobs(store),
+        clock=clock,
+        profile=profile,
+        faults=faults,
+        processes=processes,
+        nodes=nodes,
+        tracking=tracking,
+        webhook=Webhook(config.event_webhook, clock.sleep),
+        storage=storage,
+        locations=locations,
+        weights=BaseWeights(
+            config.weights,
+            config.cache,
+            WORKLOADS / "base_weights.py",
+            processes,
+            state / "weights.log",
+        ),
+        workloads=WORKLOADS,
+        location=REGION,
+    )
+    operations.verbs["job.cancel"] = runner.until_ended
+    serving = Serving(
+        state / "serving",
+        WORKLOADS / "score.py",
+        store,
+        clock,
+        profile,
+        faults,
+        operations,
+        processes,
+        assets,
+        locations,
+    )
+    return Emulator(
+        config=config,
+        clock=clock,
+        store=store,
+        profile=profile,
+        faults=faults,
+        journal=Journal(clock),
+        catalogue=catalogue,
+        operations=operations,
+        processes=processes,
+        storage=storage,
+        assets=assets,
+        locations=locations,
+        computes=computes,
+        nodes=nodes,
+        tracking=tracking,
+        runner=runner,
+        serving=serving,
+        hub=Hub(config.cache),
+    )
+
+
+def azure_app(emulator: Emulator) -> ASGIApp:
+    """All hosts of the cloud, told apart by the Host header."""
+    config = emulator.config
+    management = [
+        *metadata.MANAGEMENT,
+        *workspaces.ROUTES,
+        *computes.ROUTES,
+        *datastores.ROUTES,
+        *assets.ROUTES,
+        *jobs.ROUTES,
+        *endpoints.ROUTES,
+        *registries.MANAGEMENT,
+    ]
+    api = [*metadata.API, *history.ROUTES, *tracking.ROUTES, *registries.ROUTES]
+    hosts = {
+        config.management_host: _guarded(emulator, management),
+        config.api_host: _guarded(emulator, api),
+        config.blob_host: _application(emulator, blobs.ROUTES),
+    }
+    endpoint_host = f".{REGION}.inference.{config.suffix}"
+    scorers = _application(emulator, scoring.ROUTES)
+
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        host = host_of(scope)
+        app = scorers if host.endswith(endpoint_host) else hosts.get(host)
+        if app is None:
+            error = NotEmulated(f"the host '{host}'.")
+            await JSONResponse(error.body(), error.status)(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return dispatch
+
+
+def plain_app(emulator: Emulator) -> ASGIApp:
+    """What is asked without TLS: the identity endpoint, the Hub stand-in, the admin routes."""
+    routes: list[BaseRoute] = [*identity.ROUTES, *admin.ROUTES, Mount("/hub", routes=HUB)]
+    return _application(emulator, routes)
+
+
+def _application(emulator: Emulator, routes: list[BaseRoute] | list[Route]) -> Starlette:
+    app = Starlette(
+        routes=[*routes, Route("/{path:path}", not_emulated, methods=METHODS)],
+        exception_handlers={ArmError: arm_error},
+    )
+    app.state.emulator = emulator
+    return app
+
+
+def _guarded(emulator: Emulator, routes: list[Route]) -> ASGIApp:
+    """Azure's management and data planes: a valid token, a known scope, paths without case."""
+    for route in routes:
+        route.path_regex = re.compile(route.path_regex.pattern, re.IGNORECASE)
+        route.app = _checked(emulator, route.app)
+    return _application(emulator, routes)
+
+
+def _checked(emulator: Emulator, app: ASGIApp) -> ASGIApp:
+    config = emulator.config
+    challenge = f'Bearer authorization_uri="https://login.{config.suffix}/{config.tenant_id}"'
+
+    async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            if not OPEN.search(request.url.path):
+                header = request.headers.get("authorization")
+                tokens.check(config, header, emulator.clock.now(), challenge)
+            workspaces.check_scope(config, request.path_params)
+        except ArmError as error:
+            response = await arm_error(request, error)
+            await response(scope, receive, send)
+            return
+        await app(scope, receive, send)
+
+    return checked
+
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+
+
+async def not_emulated(request: Request) -> Response:
+    """The last route: what is not there is said with method and path, never faked."""
+    raise NotEmulated(f"{request.method} {request.url.path}")
