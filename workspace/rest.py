@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode
-from typing import Any
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from workspace.client import cloud_metadata, find_credential, management_scope
@@ -118,3 +120,54 @@ def get_json(settings: Settings, url: str) -> dict[str, Any]:
         answer = client.send_request(HttpRequest("GET", url))
         answer.raise_for_status()
         return dict(answer.json())
+
+
+class StepRun(NamedTuple):
+    """One step of a pipeline job; times in unix seconds, None where it has not come to that."""
+
+    name: str
+    status: str
+    started: float | None
+    ended: float | None
+
+
+def get_steps(settings: Settings, job: str) -> list[StepRun]:
+    """Return the steps that a pipeline job has begun or done, those of nested pipelines too.
+
+    Raises:
+        azure.core.exceptions.HttpResponseError: there is no such job.
+    """
+    return [
+        StepRun(
+            name=str(run.get("displayName") or run["runId"]),
+            status=str(run.get("status") or ""),
+            started=_seconds(run.get("startTimeUtc")),
+            ended=_seconds(run.get("endTimeUtc")),
+        )
+        for run in _leaves(settings, job, depth=3)
+    ]
+
+
+def _leaves(settings: Settings, run: str, depth: int) -> list[dict[str, Any]]:
+    place = f"{history_url(settings)}/runs/{quote(run)}/children"
+    leaves = []
+    for child in get_json(settings, place).get("value") or []:
+        nested = str(child.get("runType") or "").endswith("PipelineRun") and depth > 1
+        leaves += _leaves(settings, str(child["runId"]), depth - 1) if nested else [child]
+    return leaves
+
+
+def _seconds(text: Any) -> float | None:
+    if not text:
+        return None
+    moment = datetime.fromisoformat(str(text))
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+@lru_cache
+def history_url(settings: Settings) -> str:
+    """Return the workspace's address at the run history, as its discovery document tells it."""
+    discovery = str(get_workspace(settings)["properties"]["discoveryUrl"])
+    api = str(get_json(settings, discovery)["api"]).rstrip("/")
+    path = workspace_url(settings).split("/subscriptions/", 1)[1]
+    return f"{api}/history/v1.0/subscriptions/{path}"

@@ -64,7 +64,7 @@ def judge_size(
         )
     if allowed is None and name.lower() in K80:
         report.error(
-            f"VM size {name} has K80 cards, which fine-tuning does not support.",
+            f"VM size {name} has K80 cards, which are not supported any more.",
             f"Choose another with {parameter}.",
         )
     return _judge_offered(name, allowed, facts, parameter, report)

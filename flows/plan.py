@@ -1,0 +1,147 @@
+"""Plan a fine-tune: run every gate, say what would be created and what it costs, create nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
+from pydantic import ValidationError
+from tasks.gates.data import look_at_data
+
+from tasks.connection import find_settings
+from tasks.gates.component import check_component
+from tasks.gates.compute import look_at_compute
+from tasks.gates.credential import check_credential
+from tasks.gates.endpoint import look_at_endpoint
+from tasks.gates.model import check_model
+from tasks.plan_report import publish_plan, show, write_report
+from workspace import naming
+from workspace.client import open_client
+from workspace.drafting import Gathered, draft, names_of
+from workspace.errors import FineTuneError, PlanRefused
+from workspace.findings import Finding, Gate, errors
+from workspace.plan import Draft, Plan
+from workspace.prices import load_prices
+from workspace.settings import Settings
+from workspace.types import FineTune, Ownership
+
+
+def run_name() -> str:
+    """Return what the UI calls a plan: model, data, when."""
+    run: FineTune = flow_run.parameters["run"]
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
+    return f"plan · {run.model.name} · {run.data.dataset.split('/')[-1]} · {when}"
+
+
+@flow(name="plan", flow_run_name=run_name, validate_parameters=True)
+def plan(run: FineTune = FineTune()) -> Draft:  # noqa: B008  # frozen; the UI's form shows it
+    """Tell in seconds what a fine-tune would create and cost, and what is wrong with it."""
+    try:
+        settings = find_settings()
+        found = draft_plan(settings, run, naming.run_key(str(flow_run.id), run.key))
+    except FineTuneError as error:  # there is no way to the workspace: nothing else can be asked
+        found = Draft(findings=[_failed("credential", error)])
+    publish_plan(found)
+    write_report(found)
+    return found
+
+
+def settle_plan(settings: Settings, run: FineTune, owner: Ownership) -> Plan:
+    """Return what a run is settled to, after every gate; an error anywhere creates nothing.
+
+    Raises:
+        PlanRefused: names every error and what to change.
+    """
+    found = draft_plan(settings, run, owner.key)
+    publish_plan(found)
+    if found.plan is None:
+        raise PlanRefused([str(one) for one in errors(found.findings)])
+    return found.plan
+
+
+def draft_plan(settings: Settings, run: FineTune, key: str) -> Draft:
+    """Run every gate at once, and draw the plan from what they bring back.
+
+    Raises:
+        SettingsError, CredentialError: there is no way to the workspace at all.
+    """
+    prices = load_prices()
+    open_client(settings)  # once, here: the gates' threads then import nothing and ask no browser
+    gates: dict[str, tuple[Gate, PrefectFuture[Any]]] = {
+        "credential": ("credential", check_credential.submit(settings, run)),
+        "model": ("model", check_model.submit(settings, run.model)),
+        "component": ("component", check_component.submit(settings)),
+        "compute": ("compute", look_at_compute.submit(settings, run.compute)),
+        "endpoint": ("endpoint", look_at_endpoint.submit(settings, names_of(run, key).endpoint)),
+        "splits": ("data", look_at_data.submit(run.data, run.parameters.chosen())),
+    }
+    facts: dict[str, Any] = {}
+    findings: list[Finding] = []
+    for name, (gate, future) in gates.items():
+        try:
+            facts[name] = future.result()
+        except FineTuneError as error:
+            findings.append(_failed(gate, error))
+    return draft(run, key, Gathered(**facts, findings=findings), prices)
+
+
+def _failed(gate: Gate, error: FineTuneError) -> Finding:
+    return Finding(gate=gate, level="error", what=str(error), change="Mend that and plan again.")
+
+
+def read_run(argv: list[str]) -> FineTune:
+    """Return the run that a command line describes.
+
+    Raises:
+        SystemExit: it describes none; says which field is wrong.
+    """
+    parser = argparse.ArgumentParser(prog="python -m flows.plan", description=plan.__doc__)
+    parser.add_argument("--run", type=Path, help="a JSON file with the flow's parameter 'run'")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="one field, for example model.name=Phi-4 or parameters.num_train_epochs=1",
+    )
+    given = parser.parse_args(argv)
+    try:
+        values = json.loads(given.run.read_text(encoding="utf-8")) if given.run else {}
+        for change in given.set:
+            _set(values, *change.split("=", 1))
+        return FineTune.model_validate(values)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        where = ".".join(str(part) for part in wrong["loc"])
+        parser.exit(1, f"run.{where}: {wrong['msg']} (given: {wrong['input']!r}).\n")
+    except (OSError, ValueError, TypeError) as error:
+        parser.exit(1, f"The run's parameters cannot be read: {error}.\n")
+
+
+def _set(values: dict[str, Any], path: str, text: str) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+    try:
+        values[last] = json.loads(text)
+    except ValueError:
+        values[last] = text
+
+
+def main(argv: list[str], show_draft: Callable[[Draft], None] = show) -> int:
+    """Plan, print the report, and return 1 where there is an error."""
+    found = plan(read_run(argv))
+    show_draft(found)
+    return 1 if errors(found.findings) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
