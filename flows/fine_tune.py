@@ -58,7 +58,7 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
 
     compute = ensure_compute.submit(settings, run.compute, plan.finetune_sizes, owner, limits)
     data = prepare_data.submit(run.data)
-    uploaded = upload_data.submit(settings, data)
+    uploaded = upload_data.submit(settings, data, owner)
     with nothing_left_running(settings, run, plan.job, plan.endpoint, owner):
         cluster, files = compute.result(), uploaded.result()
         job = submit_training(
@@ -84,7 +84,10 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
         deployment = deploy_model(
             settings, endpoint.result(), run.endpoint, registered.id, owner, limits
         )
-        answers = test_endpoint(settings, plan.endpoint, deployment, data.result(), run.test)
+        asked = data.result().files["test_gen"]
+        answers = test_endpoint(
+            settings, plan.endpoint, deployment, asked.path, asked.rows, run.test
+        )
     return publish_result(
         Result(
             model=plan.model,

@@ -81,7 +81,7 @@ def draft_plan(settings: Settings, run: FineTune, key: str) -> Draft:
         "component": ("component", check_component.submit(settings)),
         "compute": ("compute", look_at_compute.submit(settings, run.compute)),
         "endpoint": ("endpoint", look_at_endpoint.submit(settings, names_of(run, key).endpoint)),
-        "splits": ("data", look_at_data.submit(run.data, run.parameters.chosen())),
+        "splits": ("data", look_at_data.submit(run.data, max_length(run))),
     }
     facts: dict[str, Any] = {}
     findings: list[Finding] = []
@@ -91,6 +91,12 @@ def draft_plan(settings: Settings, run: FineTune, key: str) -> Draft:
         except FineTuneError as error:
             findings.append(_failed(gate, error))
     return draft(run, key, Gathered(**facts, findings=findings), prices)
+
+
+def max_length(run: FineTune) -> int | None:
+    """Return the longest sequence in tokens, where the user limits it."""
+    chosen = run.parameters.other.get("max_seq_length")
+    return chosen if isinstance(chosen, int) else None
 
 
 def _failed(gate: Gate, error: FineTuneError) -> Finding:

@@ -120,7 +120,7 @@ def _create_tier(
             raise
         raise ComputeError(_words(error)) from error
     made = _settled(client, choice.name, patience)
-    if str(made.provisioning_state).lower() == "failed":
+    if _state(made) == "failed":
         reason = _reason(made)
         client.compute.begin_delete(choice.name).wait(patience.deadline)
         raise ComputeError(reason)
@@ -133,13 +133,13 @@ def _settled(client: MLClient, name: str, patience: Patience) -> Any:
     return wait_until(
         f"Creating cluster '{name}'",
         lambda: client.compute.get(name),
-        lambda seen: str(seen.provisioning_state).lower() not in moving,
+        lambda seen: _state(seen) not in moving,
         patience,
     )
 
 
 def _verified(client: MLClient, found: Any, allowed: list[str] | None, *, created: bool) -> Cluster:
-    state = str(found.provisioning_state).lower()
+    state = _state(found)
     if state != "succeeded":
         raise ComputeError(
             f"Cluster '{found.name}' is in state '{state}': {_reason(found)}. "
@@ -196,6 +196,11 @@ def gpus_of(client: MLClient, size: str) -> int:
     if not found.gpus:
         raise ComputeError(f"VM size {size} has no GPU. Choose another with run.compute.size.")
     return int(found.gpus)
+
+
+def _state(found: Any) -> str:
+    state = found.provisioning_state  # text, or an enumeration of the SDK, by its version
+    return str(getattr(state, "value", state)).lower()
 
 
 def _patience(deadlines: Deadlines) -> Patience:

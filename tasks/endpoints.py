@@ -367,7 +367,8 @@ def _settled_deployment(
 
 
 def _state(resource: Any) -> str:
-    return str(resource.provisioning_state).lower()
+    state = resource.provisioning_state  # text, or an enumeration of the SDK, by its version
+    return str(getattr(state, "value", state)).lower()
 
 
 def _same(deployed: Any, model: str) -> bool:
