@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect import get_run_logger
-
 from tasks.retries import azure_step
 from workspace.cards import read_card
 from workspace.client import open_registry
@@ -37,7 +35,6 @@ def check_model(settings: Settings, choice: ModelChoice) -> ModelFacts:
     properties = found.get("properties") or {}
     card = read_card(properties)
     judge_model(f"{choice.name}:{version}", card, choice, datetime.now(UTC).date(), report)
-    get_run_logger().info("model %s version %s", choice.name, version)
     return ModelFacts(
         foundation=_foundation(choice.name, version, found), card=card, findings=report.findings
     )

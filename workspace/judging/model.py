@@ -42,7 +42,7 @@ def judge_model(
                 f"{model} retires for {what} on {day}, in {days} days.",
                 "Move to a newer model before then.",
             )
-    report.note(f"{model} has the licence '{card.licence or 'not stated'}'.")
+    report.note(f"{model} is pinned; its licence: {card.licence or 'the card names none'}.")
 
 
 def _outdated(report: Report, choice: ModelChoice, what: str) -> None:
