@@ -14,12 +14,12 @@ from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from pydantic import ValidationError
-from tasks.gates.data import look_at_data
 
 from tasks.connection import find_settings
 from tasks.gates.component import check_component
 from tasks.gates.compute import look_at_compute
 from tasks.gates.credential import check_credential
+from tasks.gates.data import look_at_data
 from tasks.gates.endpoint import look_at_endpoint
 from tasks.gates.model import check_model
 from tasks.plan_report import publish_plan, show, write_report

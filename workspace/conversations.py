@@ -6,8 +6,10 @@ Counts and positions only: no content of a row leaves this module.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -55,12 +57,26 @@ class Survey(BaseModel):
         return self.tokens / self.rows if self.rows else 0.0
 
 
-def survey(rows: Iterable[Mapping[str, Any]], max_seq_length: int | None = None) -> Survey:
-    """Look at every row once. ``max_seq_length`` in tokens; None or less than 1: no limit."""
+def survey(rows: Iterable[Mapping[str, Any] | str], max_seq_length: int | None = None) -> Survey:
+    """Look at every row once. ``max_seq_length`` in tokens; None or less than 1: no limit.
+
+    A row that could not even be read is given as a text that says why.
+    """
     seen = _Seen(max_seq_length if max_seq_length and max_seq_length > 0 else None)
     for position, row in enumerate(rows, 1):
         seen.look(position, row)
     return seen.result()
+
+
+def read_lines(lines: Iterable[bytes]) -> Iterator[Mapping[str, Any] | str]:
+    """Return the rows of a JSON Lines file, one at a time; a broken line as what is wrong."""
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            yield f"not JSON ({' '.join(str(error).split())[:80]})"
+            continue
+        yield row if isinstance(row, dict) else "not a JSON object"
 
 
 def fault_of(row: Mapping[str, Any]) -> str | None:
@@ -90,23 +106,19 @@ def tokens_of(messages: Iterable[Mapping[str, Any]]) -> int:
 class _Seen:
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
-        self.counts = dict.fromkeys(
-            ("rows", "tokens", "longest", "malformed", "empty", "not_alternating", "over_long")
-            + ("secrets",),
-            0,
-        )
+        self.counts: Counter[str] = Counter()
         self.first: list[str] = []
         self.prints: set[str] = set()
 
-    def look(self, position: int, row: Mapping[str, Any]) -> None:
+    def look(self, position: int, row: Mapping[str, Any] | str) -> None:
         self.counts["rows"] += 1
-        fault = fault_of(row)
-        if fault is not None:
-            self.counts["malformed"] += 1
-            if len(self.first) < NAMED:
-                self.first.append(f"row {position}: {fault}")
+        fault = row if isinstance(row, str) else fault_of(row)
+        if fault is None and not isinstance(row, str):
+            self._measure(list(row["messages"]))
             return
-        self._measure(list(row["messages"]))
+        self.counts["malformed"] += 1
+        if len(self.first) < NAMED:
+            self.first.append(f"row {position}: {fault}")
 
     def _measure(self, messages: list[Mapping[str, Any]]) -> None:
         text = "\n".join(message["content"] for message in messages)

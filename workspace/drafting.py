@@ -25,8 +25,8 @@ from workspace.plan import (
 from workspace.prices import Estimate, Nodes, Prices, Work, estimate
 from workspace.types import FineTune
 
-#: The splits that the job trains on and is evaluated with.
-TRAIN, TEST = "train_sft", "test_sft"
+#: The splits that the job trains on, is evaluated with, and that the endpoint is asked about.
+TRAIN, TEST, ASKED = "train_sft", "test_sft", "test_gen"
 
 
 class Gathered(BaseModel):
@@ -177,12 +177,22 @@ def _judged(
         judge_endpoint(
             run.endpoint, names.endpoint, key, facts.endpoint, compute, model.card, on_endpoint
         )
+    _judge_splits(run, on_data)
     if facts.splits is not None:
         judge_data(facts.splits, TRAIN, TEST, settlement.rows_per_step, on_data)
     if cost is not None:
         judge_money(cost, run.budget, on_money)
     reports = (on_compute, on_data, on_endpoint, on_money)
     return [one for report in reports for one in report.findings]
+
+
+def _judge_splits(run: FineTune, report: Report) -> None:
+    missing = [split for split in (TRAIN, TEST, ASKED) if split not in run.data.splits]
+    if missing:
+        report.error(
+            f"A run needs the splits {TRAIN}, {TEST} and {ASKED}; it lacks {', '.join(missing)}.",
+            "Add it to run.data.splits.",
+        )
 
 
 def _would_create(
@@ -235,6 +245,7 @@ def _plan(
         origins=settlement.settled.parameters,
         training=settlement.training,
         gpus_per_node=settlement.gpus_per_node,
+        rows_per_step=settlement.rows_per_step,
         endpoint_nodes=settlement.serving,
         finetune_sizes=list(card.finetune_sizes) if card.finetune_sizes is not None else None,
         inference_sizes=list(card.inference_sizes) if card.inference_sizes is not None else None,

@@ -133,6 +133,7 @@ class Plan(Fact):
     origins: list[Parameter]
     training: Nodes
     gpus_per_node: int
+    rows_per_step: int
     endpoint_nodes: Nodes
     finetune_sizes: list[str] | None
     inference_sizes: list[str] | None
@@ -146,6 +147,12 @@ class Plan(Fact):
     estimate: Estimate | None
     budget: float | None
     findings: list[Finding]
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """Return the longest sequence in tokens, where one is set."""
+        value = self.parameters.get("max_seq_length")
+        return value if isinstance(value, int) and value > 0 else None
 
 
 class Draft(Fact):

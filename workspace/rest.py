@@ -150,7 +150,7 @@ def get_steps(settings: Settings, job: str) -> list[StepRun]:
 
 def _leaves(settings: Settings, run: str, depth: int) -> list[dict[str, Any]]:
     place = f"{history_url(settings)}/runs/{quote(run)}/children"
-    leaves = []
+    leaves: list[dict[str, Any]] = []
     for child in get_json(settings, place).get("value") or []:
         nested = str(child.get("runType") or "").endswith("PipelineRun") and depth > 1
         leaves += _leaves(settings, str(child["runId"]), depth - 1) if nested else [child]

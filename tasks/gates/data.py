@@ -5,16 +5,23 @@ Only footers and the first rows are read; the whole files are checked after they
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefect import get_run_logger
+
 from tasks.retries import azure_step
-from workspace.conversations import survey
-from workspace.dataset import DataChoice
-from workspace.errors import DataError
-from workspace.judging.data import SplitFacts
+from workspace.conversations import read_lines, survey
+from workspace.dataset import DataChoice, PreparedData
+from workspace.drafting import TEST, TRAIN
+from workspace.errors import DataError, PlanRefused
+from workspace.findings import Finding, Report, errors
+from workspace.judging.data import SplitFacts, judge_data
+from workspace.plan import Plan
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileSystem
@@ -52,6 +59,32 @@ def look_at_data(choice: DataChoice, max_seq_length: int | None) -> dict[str, Sp
         ) from error
 
 
+@azure_step("Gate: the prepared data", tags={"gate", "data"})
+def check_prepared_data(data: PreparedData, plan: Plan) -> list[Finding]:
+    """Look at every row of the prepared files, before anything is submitted.
+
+    Raises:
+        PlanRefused: the data cannot be trained on; names line and field.
+    """
+    report = Report("data")
+    limit = plan.max_seq_length
+    splits = {name: _whole(name, file.path, limit) for name, file in data.files.items()}
+    judge_data(splits, TRAIN, TEST, plan.rows_per_step, report)
+    refused = errors(report.findings)
+    if refused:
+        raise PlanRefused([str(one) for one in refused])
+    log = get_run_logger()
+    for one in report.findings:
+        log.log(logging.WARNING if one.level == "warning" else logging.INFO, "%s", one)
+    return report.findings
+
+
+def _whole(name: str, path: str, limit: int | None) -> SplitFacts:
+    with Path(path).open("rb") as lines:
+        seen = survey(read_lines(lines), limit)
+    return SplitFacts(name=name, rows=seen.rows, survey=seen)
+
+
 def _files(hub: HfFileSystem, choice: DataChoice) -> dict[str, list[str]]:
     """Return the parquet files of each split; a file's name begins with its split's."""
     root = f"datasets/{choice.dataset}"
@@ -79,7 +112,8 @@ def _look(
 ) -> SplitFacts:
     import pyarrow.parquet as parquet
 
-    total, sample = 0, []
+    total = 0
+    sample: list[dict[str, Any]] = []
     for file in files:
         with hub.open(file) as opened:
             table = parquet.ParquetFile(opened)

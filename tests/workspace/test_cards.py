@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
@@ -47,10 +48,8 @@ def test_json_text_is_read_back_as_it_was_written(value: Any) -> None:
 
 @given(st.text(max_size=300))
 def test_any_text_is_a_literal_or_a_card_text_error(text: str) -> None:
-    try:
+    with suppress(CardTextError):
         literal(text)
-    except CardTextError as error:
-        assert "literal" in str(error) or "characters" in str(error)
 
 
 @given(st.dictionaries(st.text(max_size=30), values))
