@@ -1,8 +1,8 @@
 """What the emulator keeps about a job, and the two shapes in which Azure shows it.
 
 A record is plain data. A pipeline job is a record (kind ``job`` in the store, key = its name); each
-of its steps is one more (kind ``job_step``), with ``parent`` set. ARM shows the first (``arm_job``), run history
-shows both (``run``, ``run_details``). Times are unix seconds.
+of its steps is one more (kind ``job_step``), with ``parent`` set. ARM shows the first (``arm_job``),
+run history shows both (``run``, ``run_details``). Times are unix seconds.
 """
 
 import uuid
@@ -249,22 +249,16 @@ def run(record: Record) -> dict[str, Any]:
         "hidden": record["archived"],
         "error": record["error"],
         "warnings": [],
+        # Folders, also where they hold a model: asked to resolve a model, azure-ai-ml 1.35.2
+        # fails on an argument of its own before it sends anything.
         "outputs": {
-            name: {"assetId": f"azureml://jobs/{record['name']}/outputs/{name}", "type": kind}
-            for name, kind in output_types(record).items()
+            name: {
+                "assetId": f"azureml://jobs/{record['name']}/outputs/{name}",
+                "type": "uri_folder",
+            }
+            for name in record["outputs"]
         },
         "inputs": {},
-    }
-
-
-def output_types(record: Record) -> dict[str, str]:
-    """The recorded outputs with the type names that run history uses."""
-    names = {"mlflow_model": "MLFlowModel", "custom_model": "CustomModel"}
-    declared = record["body"].get("outputs") or {}
-    return {
-        name: names.get(kind, kind)
-        for name in record["outputs"]
-        if (kind := str((declared.get(name) or {}).get("jobOutputType", "uri_folder")))
     }
 
 

@@ -103,43 +103,44 @@ def _signature(request: Request, run: str, file: str) -> str:
 
 
 async def list_artifacts(request: Request) -> Response:
-    """A run's files in the artifact store: its log, and what MLflow clients put beside it."""
-    record = find(request)
-    return JSONResponse({"value": [_artifact(record, p) for p in _artifact_paths(request, record)]})
+    """A run's files in the artifact store: its log, and what MLflow clients put beside it.
+
+    The run may be one that an MLflow client made: no job, but a folder like any other.
+    """
+    run = request.path_params["name"]
+    return JSONResponse({"value": [_artifact(run, path) for path in _artifact_paths(request, run)]})
 
 
 async def get_artifact_address(request: Request) -> Response:
     """Where one of the run's files can be read for the next hour."""
-    record = find(request)
-    path = request.query_params.get("path", "")
-    if path not in _artifact_paths(request, record):
-        raise ArmError(404, "UserError", f"Run {record['name']} has no artifact {path}.")
-    return JSONResponse(_content(request, record, path, "r"))
+    run, path = request.path_params["name"], request.query_params.get("path", "")
+    if path not in _artifact_paths(request, run):
+        raise ArmError(404, "UserError", f"Run {run} has no artifact {path}.")
+    return JSONResponse(_content(request, run, path, "r"))
 
 
 async def post_artifacts(request: Request) -> Response:
     """Make room for files of the run; the client writes them to the addresses it gets."""
-    record = find(request)
+    run = request.path_params["name"]
     paths = [str(one["path"]) for one in (await request.json()).get("paths") or []]
+    addresses = {path: _content(request, run, path, "rcw") for path in paths}
     return JSONResponse(
         {
-            "artifacts": {path: _artifact(record, path) for path in paths},
-            "artifactContentInformation": {
-                path: _content(request, record, path, "rcw") for path in paths
-            },
+            "artifacts": {path: _artifact(run, path) for path in paths},
+            "artifactContentInformation": addresses,
             "errors": {},
         }
     )
 
 
-def _artifact_paths(request: Request, record: Record) -> list[str]:
-    folder = job_records.artifact_folder(record["name"]) + "/"
+def _artifact_paths(request: Request, run: str) -> list[str]:
+    folder = job_records.artifact_folder(run) + "/"
     names = emulator_of(request).storage.names(ARTIFACTS, folder)
     return [name.removeprefix(folder) for name in names]
 
 
-def _artifact(record: Record, path: str) -> dict[str, Any]:
-    container = f"dcid.{record['name']}"
+def _artifact(run: str, path: str) -> dict[str, Any]:
+    container = f"dcid.{run}"
     return {
         "artifactId": f"ExperimentRun/{container}/{path}",
         "origin": "ExperimentRun",
@@ -148,19 +149,18 @@ def _artifact(record: Record, path: str) -> dict[str, Any]:
     }
 
 
-def _content(request: Request, record: Record, path: str, permissions: str) -> dict[str, Any]:
+def _content(request: Request, run: str, path: str, permissions: str) -> dict[str, Any]:
     config = emulator_of(request).config
-    blob = f"{ARTIFACTS}/{job_records.artifact_folder(record['name'])}/{path}"
     until = datetime.fromtimestamp(emulator_of(request).clock.now() + 3600, UTC)
     address = signed_address(
         config.blob_host,
         config.account,
         config.identity.storage_key,
-        blob,
+        f"{ARTIFACTS}/{job_records.artifact_folder(run)}/{path}",
         permissions,
         until.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
-    return {**_artifact(record, path), "contentUri": address}
+    return {**_artifact(run, path), "contentUri": address}
 
 
 async def resolve_data(request: Request) -> Response:

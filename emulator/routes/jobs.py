@@ -138,7 +138,7 @@ def _component(emulator: Any, body: Record) -> dict[str, Any]:
     exact = [c for c in found if version in ("latest", str(c["version"]))]
     if not exact:
         raise Refused(f"Component '{name}' version '{version}' is not in the registry.")
-    return dict(exact[0])
+    return dict(exact[0]["properties"]["componentSpec"])
 
 
 def _clusters(emulator: Any) -> dict[str, dict[str, Any]]:
