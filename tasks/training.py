@@ -78,14 +78,14 @@ def submit_training(
         job = _pipeline(settings, component, inputs, {"train": train_file, "test": test_file})
         job.name, job.display_name, job.tags = name, display_name, owner.tags
         return _submitted(client.jobs.create_or_update(job, experiment_name=experiment), False)
-    get_run_logger().info("job %s is there already (%s): adopted", name, found.status)
+    get_run_logger().info("job %s is there already (%s): adopted", name, _status(found))
     return _submitted(found, True)
 
 
 def _submitted(job: Any, adopted: bool) -> SubmittedJob:
     made = SubmittedJob(
         name=str(job.name),
-        status=str(job.status),
+        status=_status(job),
         studio_url=str(job.studio_url or ""),
         adopted=adopted,
     )
@@ -94,6 +94,11 @@ def _submitted(job: Any, adopted: bool) -> SubmittedJob:
             made.studio_url, link_text=f"Job {made.name} in the studio", key="studio-link"
         )
     return made
+
+
+def _status(job: Any) -> str:
+    """Return a job's status as the service writes it: the SDK's is an enumeration's member."""
+    return str(getattr(job.status, "value", job.status))
 
 
 def _computes(cluster: Cluster, steps: StepComputes) -> dict[str, ComponentValue]:
@@ -155,7 +160,7 @@ def wait_for_training(
             if spending is not None:
                 spending()
             progress.show(_steps(client, job.name))
-            return str(client.jobs.get(job.name).status)
+            return _status(client.jobs.get(job.name))
 
     status = wait_until(
         f"Job '{job.name}'",
@@ -228,7 +233,7 @@ def cancel_training(settings: Settings, job: str) -> bool:
 
     client = open_client(settings)
     try:
-        if str(client.jobs.get(job).status) in ENDED:
+        if _status(client.jobs.get(job)) in ENDED:
             return False
         client.jobs.begin_cancel(job).wait()
     except ResourceNotFoundError:
