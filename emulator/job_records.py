@@ -1,8 +1,8 @@
 """What the emulator keeps about a job, and the two shapes in which Azure shows it.
 
 A record is plain data. A pipeline job is a record (kind ``job`` in the store, key = its name); each
-of its steps is one more (kind ``job_step``), with ``parent`` set. ARM shows the first (``arm_job``),
-run history shows both (``run``, ``run_details``). Times are unix seconds.
+of its steps is one more (kind ``job_step``), with ``parent`` set. ARM shows the first
+(``arm_job``), run history shows both (``run``, ``run_details``). Times are unix seconds.
 """
 
 import uuid
