@@ -93,11 +93,17 @@ async def put_version(request: Request) -> Response:
         "id": f"{emulator.config.workspace_id}/{kind}/{names['name']}/versions/{names['version']}",
         "name": names["version"],
         "type": f"{TYPE}/{kind}/versions",
-        "properties": {**properties, "provisioningState": "Succeeded"},
+        "properties": {**_shown(kind, properties), "provisioningState": "Succeeded"},
         "systemData": known["systemData"] if known else system_data(emulator.clock.now()),
     }
     emulator.assets.put(kind, names["name"], names["version"], body)
     return JSONResponse(body, status_code=200 if known else 201)
+
+
+def _shown(kind: str, properties: dict[str, Any]) -> dict[str, Any]:
+    """What was given, without nulls; the SDK cannot read a model that has no flavors at all."""
+    given = {name: value for name, value in properties.items() if value is not None}
+    return {"flavors": {}, **given} if kind == "models" else given
 
 
 def _check_unchanged(request: Request, known: dict[str, Any], given: dict[str, Any]) -> None:
