@@ -8,7 +8,7 @@ from prefect import get_run_logger
 
 from tasks.retries import azure_step
 from tasks.waiting import Patience, wait_until
-from workspace.client import open_client
+from workspace.client import open_client, state_text
 from workspace.errors import ComputeError, ResourceMissing
 from workspace.settings import Settings
 from workspace.types import Cluster, ComputeChoice, Deadlines, Ownership
@@ -199,8 +199,7 @@ def gpus_of(client: MLClient, size: str) -> int:
 
 
 def _state(found: Any) -> str:
-    state = found.provisioning_state  # text, or an enumeration of the SDK, by its version
-    return str(getattr(state, "value", state)).lower()
+    return state_text(found.provisioning_state).lower()
 
 
 def _patience(deadlines: Deadlines) -> Patience:

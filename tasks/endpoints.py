@@ -13,7 +13,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks.retries import azure_step
 from tasks.waiting import Patience, wait_until
-from workspace.client import open_client, service_errors
+from workspace.client import open_client, service_errors, state_text
 from workspace.errors import (
     AnswerError,
     DataError,
@@ -367,8 +367,7 @@ def _settled_deployment(
 
 
 def _state(resource: Any) -> str:
-    state = resource.provisioning_state  # text, or an enumeration of the SDK, by its version
-    return str(getattr(state, "value", state)).lower()
+    return state_text(resource.provisioning_state).lower()
 
 
 def _same(deployed: Any, model: str) -> bool:

@@ -17,7 +17,7 @@ from prefect.artifacts import (
 from tasks.models import OUTPUT
 from tasks.retries import azure_step
 from tasks.waiting import Patience, wait_until
-from workspace.client import open_client, open_registry, service_errors
+from workspace.client import open_client, open_registry, service_errors, state_text
 from workspace.errors import JobCanceled, JobError, JobFailed, JobNotResponding, ResourceMissing
 from workspace.history import run_error
 from workspace.settings import Settings
@@ -85,7 +85,7 @@ def submit_training(
 def _submitted(job: Any, adopted: bool) -> SubmittedJob:
     made = SubmittedJob(
         name=str(job.name),
-        status=_status(job),
+        status=state_text(job.status),
         studio_url=str(job.studio_url or ""),
         adopted=adopted,
     )
@@ -94,11 +94,6 @@ def _submitted(job: Any, adopted: bool) -> SubmittedJob:
             made.studio_url, link_text=f"Job {made.name} in the studio", key="studio-link"
         )
     return made
-
-
-def _status(job: Any) -> str:
-    """Return a job's status as the service writes it: the SDK's is an enumeration's member."""
-    return str(getattr(job.status, "value", job.status))
 
 
 def _computes(cluster: Cluster, steps: StepComputes) -> dict[str, ComponentValue]:
@@ -160,7 +155,7 @@ def wait_for_training(
             if spending is not None:
                 spending()
             progress.show(_steps(client, job.name))
-            return _status(client.jobs.get(job.name))
+            return state_text(client.jobs.get(job.name).status)
 
     status = wait_until(
         f"Job '{job.name}'",
@@ -182,7 +177,7 @@ def wait_for_training(
 def _steps(client: MLClient, job: str) -> list[tuple[str, str]]:
     """Return name and status of the job's steps, in the order in which they began."""
     children = list(client.jobs.list(parent_job_name=job))
-    steps = [(str(child.display_name or child.name), str(child.status)) for child in children]
+    steps = [(str(child.display_name or child.name), state_text(child.status)) for child in children]
     return steps[::-1]
 
 
@@ -220,7 +215,7 @@ def _failure(settings: Settings, client: MLClient, job: SubmittedJob, status: st
     """Build the error of a job that did not complete, with what its failed step said."""
     reasons = [text for text in [run_error(settings, job.name)] if text]
     for child in client.jobs.list(parent_job_name=job.name):
-        if str(child.status) in ("Failed", "NotResponding"):
+        if state_text(child.status) in ("Failed", "NotResponding"):
             said = run_error(settings, str(child.name))
             reasons.append(f"step {child.display_name}: {said}")
     reason = " ".join(reasons) or f"its status is {status}."
@@ -233,7 +228,7 @@ def cancel_training(settings: Settings, job: str) -> bool:
 
     client = open_client(settings)
     try:
-        if _status(client.jobs.get(job)) in ENDED:
+        if state_text(client.jobs.get(job).status) in ENDED:
             return False
         client.jobs.begin_cancel(job).wait()
     except ResourceNotFoundError:

@@ -207,6 +207,11 @@ def management_scope(settings: Settings) -> str:
     return manager.rstrip("/") + "/.default"
 
 
+def state_text(value: object) -> str:
+    """Return a state as its text: the SDK gives text here and an enumeration there."""
+    return str(getattr(value, "value", value))
+
+
 @contextmanager
 def service_errors(doing: str) -> Iterator[None]:
     """Turn the SDK's exceptions into ours, with the service's own words.
