@@ -78,7 +78,7 @@ def submit_training(
         job = _pipeline(settings, component, inputs, {"train": train_file, "test": test_file})
         job.name, job.display_name, job.tags = name, display_name, owner.tags
         return _submitted(client.jobs.create_or_update(job, experiment_name=experiment), False)
-    get_run_logger().info("job %s is there already (%s): adopted", name, _status(found))
+    get_run_logger().info("job %s is there already (%s): adopted", name, state_text(found.status))
     return _submitted(found, True)
 
 
