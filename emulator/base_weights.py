@@ -1,4 +1,4 @@
-"""The weights behind the registry's models: made once, by a program of its own, when first needed."""
+"""The weights behind the registry's models: made once, by a program, when first needed."""
 
 import asyncio
 import sys

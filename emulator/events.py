@@ -89,7 +89,8 @@ class Webhook:
         log.warning("event %s (%s) was not taken by %s", event["id"], event["subject"], self.url)
 
     async def _taken(self, event: dict[str, Any]) -> bool:
-        assert self._client is not None and self.url is not None
+        assert self._client is not None
+        assert self.url is not None
         headers = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
         try:
             answer = await self._client.post(self.url, json=event, headers=headers)

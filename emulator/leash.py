@@ -4,10 +4,11 @@ A program of its own, standard library only, started by ``processes.py``:
 
     python -I -S leash.py LOG ARGV...
 
-The child gets a session of its own, nothing on stdin, and LOG for stdout and stderr. The first line on
-our stdout is its pid, or ``!`` and why it could not be started. Then our stdin is the leash: a ``T``
-sends SIGTERM to the child's process group; the end of the pipe, which also comes when the holder is
-killed by SIGKILL, sends SIGKILL. Our exit code is the child's, or 128 + n if signal n ended it.
+The child gets a session of its own, nothing on stdin, and LOG for stdout and stderr. The first line
+on our stdout is its pid, or ``!`` and why it could not be started. Then our stdin is the leash: a
+``T`` sends SIGTERM to the child's process group; the end of the pipe, which also comes when the
+holder is killed by SIGKILL, sends SIGKILL. Our exit code is the child's, or 128 + n if signal n
+ended it.
 """
 
 import ctypes

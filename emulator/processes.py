@@ -1,7 +1,7 @@
 """The only place that starts or stops a process.
 
-Every process runs on a leash (see ``leash.py``): it has a session of its own and an environment made
-from a short list, and it goes when the emulator goes, also when the emulator is killed by SIGKILL.
+Every process runs on a leash (see ``leash.py``): it has a session of its own and an environment
+made from a short list, and it goes when the emulator goes, also when that is killed by SIGKILL.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from pathlib import Path
 
 LEASH = Path(__file__).with_name("leash.py")
 
-# What a program needs to run at all. No proxy, no token, no setting of whoever started the emulator.
+# What a program needs to run at all. No proxy, no token, no setting of who started the emulator.
 INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SYSTEMROOT")
 
 
@@ -86,7 +86,7 @@ class Processes:
         log: Path,
         env: Mapping[str, str] | None = None,
     ) -> Running:
-        """Start ``argv``; stdout and stderr are appended to ``log``, ``env`` is added to the short list.
+        """Start ``argv``; stdout and stderr go to the end of ``log``; ``env`` is added to the list.
 
         Raises ProcessNotStarted: no such program or folder, or everything is being stopped.
         """
@@ -102,7 +102,7 @@ class Processes:
             stderr=asyncio.subprocess.DEVNULL,
             cwd=cwd,
             env=self._environment(env or {}),
-            start_new_session=True,  # a Ctrl-C at the emulator's terminal is the emulator's to handle
+            start_new_session=True,  # a Ctrl-C at the terminal is the emulator's to handle
         )  # fmt: skip
         running = Running(name, await self._pid(name, leash), leash)
         self._running.add(running)

@@ -106,7 +106,7 @@ class Runner:
         self._start(job_key)
 
     async def cancel(self, job_key: str) -> None:
-        """Ask the job to stop; it is CancelRequested at once and Canceled when its process is gone."""
+        """Ask the job to stop: CancelRequested at once, Canceled when its process is gone."""
         record = self._record(job_key)
         if record["status"] in (*ENDED, "CancelRequested"):
             return
@@ -128,12 +128,16 @@ class Runner:
         for record in self.jobs.pipelines():
             if record["status"] in ENDED:
                 continue
-            if record["status"] == "NotStarted":
-                self._start(record["name"])
-            elif record["status"] == "CancelRequested":
+            if record["status"] == "CancelRequested":
                 self._cancelled(record["name"])
+            elif self._waits(record):
+                self._start(record["name"])
             else:
                 self._lost(record)
+
+    def _waits(self, record: Record) -> bool:
+        """Whether no program of the job has been started yet."""
+        return all(step["status"] in ("NotStarted", "Queued") for step in self.jobs.steps(record))
 
     async def close(self) -> None:
         """Stop all jobs where they are; ``recover`` deals with them at the next start."""

@@ -4,8 +4,8 @@ A program of its own, started by ``tracking_server.py``:
 
     python tracking_program.py --database FILE --artifacts DIR --port-file FILE
 
-It is MLflow's own server application. ``mlflow server`` would start the same one, but keeps a second
-interpreter with all of MLflow beside it only to wait for the first: 270 MB that do nothing.
+It is MLflow's own server application. ``mlflow server`` would start the same one, but keeps a
+second interpreter with all of MLflow beside it only to wait for the first: 270 MB that do nothing.
 """
 
 import argparse

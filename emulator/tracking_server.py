@@ -1,9 +1,9 @@
 """The workspace's MLflow: a real tracking server, told about jobs, asked through Azure's paths.
 
 Azure's run ids are the jobs' names and its experiment ids are GUIDs; MLflow makes ids of its own.
-``Identities`` translates in both directions. The server is a child process that starts when somebody
-first asks it something (5 s, 270 MB: more than the rest of the emulator), and again should it have
-died. Until then the jobs' records and metrics files know all that it will be told.
+``Identities`` translates in both directions. The server is a child process that starts when
+somebody first asks it something (5 s, 270 MB: more than the rest of the emulator), and again should
+it have died. Until then the jobs' records and metrics files know all that it will be told.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Jobs on ARM: submit, get, list, cancel, delete. Pipeline jobs of the catalogue's component only."""
+"""Jobs on ARM: submit, get, list, cancel, delete. Only the catalogue's component is run."""
 
 from typing import Any
 
@@ -45,14 +45,14 @@ def scope(request: Request) -> str:
 
 
 def resource(request: Request, record: Record) -> dict[str, Any]:
-    """The job as ARM shows it. A step is shown only by what it is: the SDK asks history for more."""
+    """The job as ARM shows it."""
     config = emulator_of(request).config
     tracking = f"azureml://{config.api_host}/mlflow/v1.0{record['workspace']}?"
     return job_records.arm_job(record, f"https://{config.studio_host}", config.tenant_id, tracking)
 
 
 async def put_job(request: Request) -> Response:
-    """Accept a new job (201); edit what may be edited of one that exists (200). Never starts twice."""
+    """Accept a new job (201); edit what may be edited of one that exists (200), starting nothing."""
     emulator = emulator_of(request)
     body = (await request.json()).get("properties") or {}
     if body.get("jobType") != "Pipeline":
@@ -109,7 +109,7 @@ def _tagged(job: Record, wanted: str | None) -> bool:
 
 
 async def cancel_job(request: Request) -> Response:
-    """Ask a job to stop; the operation ends when its process is gone. An ended job stays as it is."""
+    """Ask a job to stop; the operation ends when its process is gone. An ended job stays so."""
     record = find(request)
     if record["parent"] is not None:
         raise NotEmulated("Cancelling one step; cancel its pipeline job.")

@@ -48,7 +48,8 @@ out = pathlib.Path(given.out)
 if name == "finetune":
     with (out / "metrics.jsonl").open("w") as file:
         for step in range(3):
-            row = {{"step": step, "time": time.time(), "metrics": {{"loss": 3.0 - step, "epoch": step}}}}
+            metrics = {{"loss": 3.0 - step, "epoch": step}}
+            row = {{"step": step, "time": time.time(), "metrics": metrics}}
             file.write(json.dumps(row) + "\\n")
 (control / (name + ".started")).touch()
 while (control / (name + ".hold")).exists():

@@ -222,10 +222,19 @@ def test_after_a_restart_a_queued_job_runs_and_a_running_one_has_failed(tmp_path
             await b.runner.submit("running")
             await b.until(lambda: b.started("preprocess"), "the third step runs")
             b.put("queued")
+            b.clusters["none"] = {
+                "properties": {"properties": {"scaleSettings": {"maxNodeCount": 0}}}
+            }
+            b.put("waits", compute_model_import="none")
+            await b.runner.submit("waits")
+            await b.until(lambda: b.steps("waits")[0] == "Queued", "it waits for a node")
 
     async def after() -> None:
         async with bench(tmp_path) as b:
             (b.runner.workloads / "preprocess.hold").unlink()
+            b.clusters["none"] = {
+                "properties": {"properties": {"scaleSettings": {"maxNodeCount": 1}}}
+            }
             await b.runner.recover()
 
             lost = b.job("running")
@@ -233,6 +242,7 @@ def test_after_a_restart_a_queued_job_runs_and_a_running_one_has_failed(tmp_path
             assert b.steps("running") == ["Completed"] * 2 + ["Failed"] + ["NotStarted"] * 2
             assert "service stopped" in lost["error"]["error"]["details"][0]["message"]
             assert (await b.ended("queued"))["status"] == "Completed"
+            assert (await b.ended("waits"))["status"] == "Completed"
 
     run(before())
     run(after())

@@ -32,7 +32,7 @@ def exists(pid: int) -> bool:
     """Whether the process runs; one that only waits to be reaped does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
 
@@ -45,15 +45,11 @@ def eventually(holds: Callable[[], bool], what: str) -> None:
 
 
 def test_the_exit_code_of_the_program_comes_back_and_its_output_is_in_the_log(tmp_path):
-    argv = program(
-        tmp_path, "import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)"
-    )
+    argv = program(tmp_path, "import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)")
 
     async def work() -> int:
         processes = Processes(tmp_path / "p")
-        running = await processes.start(
-            "step", argv, cwd=tmp_path, log=tmp_path / "log.txt"
-        )
+        running = await processes.start("step", argv, cwd=tmp_path, log=tmp_path / "log.txt")
         return await running.wait()
 
     assert run(work()) == 7
@@ -64,9 +60,7 @@ def test_a_program_that_a_signal_ended_has_128_plus_its_number(tmp_path):
     argv = program(tmp_path, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
 
     async def work() -> int:
-        running = await Processes(tmp_path).start(
-            "p", argv, cwd=tmp_path, log=tmp_path / "l"
-        )
+        running = await Processes(tmp_path).start("p", argv, cwd=tmp_path, log=tmp_path / "l")
         return await running.wait()
 
     assert run(work()) == 128 + signal.SIGKILL
@@ -77,9 +71,7 @@ def test_a_process_is_listed_while_it_runs_and_stop_terminates_it(tmp_path):
 
     async def work() -> tuple[list[str], int, list[str], int]:
         processes = Processes(tmp_path)
-        running = await processes.start(
-            "sleeper", argv, cwd=tmp_path, log=tmp_path / "l"
-        )
+        running = await processes.start("sleeper", argv, cwd=tmp_path, log=tmp_path / "l")
         before = processes.alive()
         code = await running.stop()
         return before, code, processes.alive(), running.pid
@@ -103,12 +95,8 @@ def test_a_program_that_ignores_terminate_is_killed_with_its_children(tmp_path):
     )
 
     async def work() -> int:
-        running = await Processes(tmp_path).start(
-            "p", argv, cwd=tmp_path, log=tmp_path / "l"
-        )
-        await asyncio.to_thread(
-            eventually, (tmp_path / "ready").exists, "the program is up"
-        )
+        running = await Processes(tmp_path).start("p", argv, cwd=tmp_path, log=tmp_path / "l")
+        await asyncio.to_thread(eventually, (tmp_path / "ready").exists, "the program is up")
         return await running.stop(grace_s=0.2)
 
     assert run(work()) == 128 + signal.SIGKILL
@@ -126,9 +114,7 @@ def test_what_a_finished_program_left_behind_is_killed(tmp_path):
     )
 
     async def work() -> int:
-        running = await Processes(tmp_path).start(
-            "p", argv, cwd=tmp_path, log=tmp_path / "l"
-        )
+        running = await Processes(tmp_path).start("p", argv, cwd=tmp_path, log=tmp_path / "l")
         return await running.wait()
 
     assert run(work()) == 0
@@ -170,9 +156,7 @@ def test_a_process_dies_when_its_leash_is_killed(tmp_path):
     argv = program(tmp_path, "import time; time.sleep(600)")
 
     async def work() -> int:
-        running = await Processes(tmp_path).start(
-            "p", argv, cwd=tmp_path, log=tmp_path / "l"
-        )
+        running = await Processes(tmp_path).start("p", argv, cwd=tmp_path, log=tmp_path / "l")
         running._leash.kill()
         await running.wait()
         return running.pid
@@ -201,9 +185,7 @@ def test_the_environment_holds_nothing_of_the_emulators_own(tmp_path, monkeypatc
 @pytest.mark.parametrize("argv", [["/nowhere/program"], ["no-such-program-at-all"]])
 def test_a_program_that_does_not_exist_is_refused_with_its_name(tmp_path, argv):
     async def work() -> None:
-        await Processes(tmp_path).start(
-            "scorer", argv, cwd=tmp_path, log=tmp_path / "l"
-        )
+        await Processes(tmp_path).start("scorer", argv, cwd=tmp_path, log=tmp_path / "l")
 
     with pytest.raises(ProcessNotStarted, match=f"'scorer'.*{argv[0]}.*No such file"):
         run(work())
@@ -225,8 +207,7 @@ def test_stop_all_ends_everything_and_nothing_new_starts_afterwards(tmp_path):
     async def work() -> tuple[list[str], list[int]]:
         processes = Processes(tmp_path)
         started = [
-            await processes.start(f"p{k}", argv, cwd=tmp_path, log=tmp_path / "l")
-            for k in range(3)
+            await processes.start(f"p{k}", argv, cwd=tmp_path, log=tmp_path / "l") for k in range(3)
         ]
         await processes.stop_all()
         with pytest.raises(ProcessNotStarted, match="stopping"):
