@@ -136,10 +136,8 @@ def _set(values: dict[str, Any], path: str, text: str) -> None:
     *parents, last = path.split(".")
     for parent in parents:
         values = values.setdefault(parent, {})
-    try:
-        values[last] = json.loads(text)
-    except ValueError:
-        values[last] = text
+    structured = text[:1] in ("[", "{") or text == "null"
+    values[last] = json.loads(text) if structured else text  # plain text becomes what the field is
 
 
 def main(argv: list[str], show_draft: Callable[[Draft], None] = show) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from tasks.retries import azure_step
-from workspace.client import open_client
+from workspace.client import open_client, state_text
 from workspace.findings import Report
 from workspace.plan import ClusterFacts, ComputeFacts, NodeSize, Quota
 from workspace.rest import get_workspace
@@ -51,9 +51,9 @@ def _cluster(client: MLClient, name: str) -> ClusterFacts | None:
     idle = getattr(found, "idle_time_before_scale_down", None)
     return ClusterFacts(
         name=name,
-        state=str(found.provisioning_state).lower(),
+        state=state_text(found.provisioning_state).lower(),
         size=str(getattr(found, "size", "")),
-        low_priority="low" in str(getattr(found, "tier", "") or "").lower(),
+        low_priority="low" in state_text(getattr(found, "tier", None)).lower(),
         max_nodes=int(getattr(found, "max_instances", None) or 1),
         idle_seconds=int(idle) if idle is not None else None,
         reason=str(found.provisioning_errors or ""),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.retries import azure_step
 from workspace import naming
-from workspace.client import open_client
+from workspace.client import open_client, state_text
 from workspace.plan import EndpointFacts
 from workspace.settings import Settings
 
@@ -21,5 +21,5 @@ def look_at_endpoint(settings: Settings, name: str) -> EndpointFacts:
     return EndpointFacts(
         taken=True,
         run_key=(found.tags or {}).get(naming.KEY_TAG),
-        state=str(found.provisioning_state or ""),
+        state=state_text(found.provisioning_state),
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workspace.conversations import fault_of, survey
+from workspace.conversations import fault_of, read_lines, survey
 
 
 def row(*texts: str, **changes: Any) -> dict[str, Any]:
@@ -99,3 +100,13 @@ def test_any_rows_are_counted_and_none_is_a_crash(rows: list[dict[str, Any]]) ->
 
     assert found.rows == len(rows)
     assert found.malformed == sum(fault_of(one) is not None for one in rows)
+
+
+def test_a_broken_line_of_a_file_is_named_by_its_number() -> None:
+    lines = [json.dumps(row("a", "b")).encode(), b'{"prompt": "a", ', b"[1]", b"\xff\xfe"]
+
+    found = survey(read_lines(lines))
+
+    assert (found.rows, found.malformed) == (4, 3)
+    assert found.malformed_first[0].startswith("row 2: not JSON")
+    assert found.malformed_first[1] == "row 3: not a JSON object"

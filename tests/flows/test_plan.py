@@ -1,0 +1,238 @@
+"""The plan: every gate at once, one report, and nothing created where there is an error."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow
+
+from flows.plan import main, plan, read_run, settle_plan
+from tests.conftest import ROOT, RunningEmulator
+from workspace import naming
+from workspace.errors import PlanRefused
+from workspace.findings import errors
+from workspace.plan import Draft, Plan
+from workspace.settings import load_settings
+from workspace.types import FineTune, Ownership
+
+WRITES = ("PUT", "PATCH", "DELETE")
+
+
+@pytest.fixture
+def planning(
+    azure_env: RunningEmulator,
+    prefect_server: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[RunningEmulator]:
+    """An empty folder to plan in; afterwards the emulator must have seen nothing but reads."""
+    monkeypatch.chdir(tmp_path)
+    seen, before = azure_env.requests(), azure_env.summary()
+    index = seen[-1]["index"] if seen else 0
+    yield azure_env
+    assert [one for one in azure_env.requests(after=index) if one["method"] in WRITES] == []
+    after = azure_env.summary()
+    for what in ("endpoints", "deployments", "jobs_started"):
+        assert after[what] == before[what]
+
+
+def planned(**changes: Any) -> Draft:
+    found = plan(FineTune.model_validate(changes))
+    assert isinstance(found, Draft)
+    return found
+
+
+def texts(found: Draft) -> list[str]:
+    return [str(one) for one in errors(found.findings)]
+
+
+def test_the_tutorials_run_is_planned_without_an_error(planning: RunningEmulator) -> None:
+    found = planned(key="tutorial")
+
+    assert texts(found) == []
+    assert found.plan is not None
+    key = naming.run_key("", "tutorial")
+    made = {one.kind: one.name for one in found.would_create}
+    assert made["job"] == f"fine-tune-{key}"
+    assert made["endpoint"] == f"ultrachat-completion-{key}"
+    assert made["cluster"] == "gpu-cluster-big"
+    assert found.plan.model.version == "16"
+    assert found.plan.component == "0.0.82"
+    assert found.plan.gpus_per_node == 8
+    assert found.plan.parameters["learning_rate"] == 5e-6
+    assert found.plan.parameters["deepspeed_stage"] == "2"
+    assert found.estimate is not None and found.estimate.total > 0
+
+
+def test_the_report_is_written_as_data(planning: RunningEmulator, tmp_path: Path) -> None:
+    planned()
+
+    report = json.loads((tmp_path / "var/plan/report.json").read_text())
+    assert set(report) == {"findings", "parameters", "would_create", "estimate"}
+    assert set(report["findings"][0]) == {"gate", "level", "what", "change"}
+    assert {"name", "value", "origin"} == set(report["parameters"][0])
+    origins = {one["name"]: one["origin"] for one in report["parameters"]}
+    assert origins["learning_rate"] == "model card"
+    assert origins["seed"] == "component"
+    assert report["estimate"]["total"] > 0
+    assert report["estimate"]["source"]
+
+
+def test_every_gates_error_is_in_one_report(planning: RunningEmulator) -> None:
+    found = planned(
+        model={"version": "15"},
+        compute={"name": "too-small", "size": "Standard_NC6"},
+        data={"percentage": 0.1},
+        parameters={
+            "per_device_train_batch_size": 4,
+            "other": {"learning_rat": 1e-5, "precision": "8"},
+        },
+        endpoint={"instance_type": "Standard_D4s_v3"},
+        budget=0.01,
+    )
+
+    said = texts(found)
+    assert found.plan is None
+    for gate, words in (
+        ("model", "archived"),
+        ("parameters", "Did you mean 'learning_rate'?"),
+        ("parameters", "Choose one of 32, 16."),
+        ("compute", "Standard_NC6 is not among"),
+        ("data", "Split train_sft has 1 rows; one step takes 4"),
+        ("endpoint", "Standard_D4s_v3 is not among"),
+        ("money", "above its budget of 0.01"),
+    ):
+        assert any(one.startswith(f"{gate}: ") and words in one for one in said), (gate, said)
+
+
+def test_a_cards_foreign_defaults_are_dropped_with_a_warning(planning: RunningEmulator) -> None:
+    found = planned(
+        model={"name": "Phi-4"},
+        compute={"size": "Standard_NC24ads_A100_v4"},
+        endpoint={"instance_type": "Standard_NC24ads_A100_v4"},
+    )
+
+    assert texts(found) == []
+    assert found.plan is not None
+    assert "learning_rate_min" not in found.plan.parameters
+    warned = [one.what for one in found.findings if one.level == "warning"]
+    assert any("learning_rate_min" in one for one in warned)
+
+
+@pytest.mark.parametrize(
+    ("changes", "gate", "words"),
+    [
+        ({"model": {"name": "Phi-99"}}, "model", "'Phi-99:latest' is not in registry"),
+        ({"data": {"dataset": "nobody/nothing"}}, "data", "is not on the Hub"),
+        ({"data": {"splits": ["train_sft", "test_sft"]}}, "data", "it lacks test_gen"),
+        (
+            {"parameters": {"other": {"max_steps": "soon"}}},
+            "parameters",
+            "Parameter 'max_steps' is 'soon': not a number. Give an integer.",
+        ),
+        (
+            {"compute": {"may_create": False, "name": "absent"}},
+            "compute",
+            "Cluster 'absent' is not in the workspace",
+        ),
+    ],
+)
+def test_one_error_is_enough_to_refuse(
+    planning: RunningEmulator, changes: dict[str, Any], gate: str, words: str
+) -> None:
+    found = planned(**changes)
+
+    assert found.plan is None
+    assert any(one.startswith(f"{gate}: ") and words in one for one in texts(found)), texts(found)
+
+
+@flow
+def settle(run: FineTune) -> Plan:
+    owner = Ownership(flow_run_id="r", key=naming.run_key("r", run.key), tags={})
+    return settle_plan(load_settings(), run, owner)
+
+
+def test_a_run_with_errors_is_refused_with_all_of_them(planning: RunningEmulator) -> None:
+    run = FineTune.model_validate(
+        {"model": {"version": "15"}, "parameters": {"other": {"deepspeed_stage_": 2}}}
+    )
+
+    with pytest.raises(PlanRefused) as refused:
+        settle(run)
+
+    assert len(refused.value.reasons) == 5
+    assert "nothing was created" in str(refused.value)
+    assert "deepspeed_stage" in str(refused.value)
+
+
+def test_a_run_without_errors_is_settled(planning: RunningEmulator) -> None:
+    found = settle(FineTune(key=uuid.uuid4().hex))
+
+    assert found.finetune_sizes is not None and "Standard_ND40rs_v2" in found.finetune_sizes
+    assert found.rows_per_step == 8
+    assert found.training.size == "Standard_ND40rs_v2"
+
+
+def test_without_settings_the_plan_says_what_to_set(
+    prefect_server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("AZURE"):
+            monkeypatch.delenv(name)
+
+    found = planned()
+
+    assert len(texts(found)) == 1
+    assert "lacks AZURE_SUBSCRIPTION_ID" in texts(found)[0]
+    assert (tmp_path / "var/plan/report.json").exists()
+
+
+def test_the_command_ends_with_1_where_there_is_an_error(planning: RunningEmulator) -> None:
+    shown: list[Draft] = []
+
+    assert main(["--set", "model.name=Phi-99"], shown.append) == 1
+    assert main([], shown.append) == 0
+    assert [one.plan is None for one in shown] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--set", "data.percentage=0"], "run.data.percentage: Input should be greater than 0"),
+        (["--set", "data.percentage=101"], "run.data.percentage"),
+        (["--set", "modle.name=x"], "run.modle"),
+        (["--set", "nothing"], "cannot be read"),
+        (["--run", "none.json"], "none.json"),
+    ],
+)
+def test_bad_parameters_are_refused_with_the_fields_name(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read_run(argv)
+
+    assert ended.value.code == 1
+    assert said in capsys.readouterr().err
+
+
+def test_the_command_prints_the_report(planning: RunningEmulator, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flows.plan", "--set", "model.version=15"]
+    place = {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+
+    ended = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, **place}, capture_output=True, text=True
+    )
+
+    assert ended.returncode == 1, ended.stderr
+    assert "The plan is refused" in ended.stdout
+    assert "is archived" in ended.stdout
+    assert (tmp_path / "var/plan/report.json").exists()
