@@ -1,7 +1,8 @@
 """The composition root: one store, one clock, every part, every route."""
 
-import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -20,6 +21,7 @@ from emulator.configuration import REGION, Configuration
 from emulator.errors import ArmError, NotEmulated, arm_error
 from emulator.events import Webhook
 from emulator.faults import Faults, Journal, host_of
+from emulator.guard import guard
 from emulator.hub import ROUTES as HUB
 from emulator.hub import Hub
 from emulator.job_inputs import Locations
@@ -51,8 +53,7 @@ from emulator.store import Store
 from emulator.tracking_server import TrackingServer
 
 WORKLOADS = Path(__file__).with_name("workloads")
-#: Paths that answer without a token, as on Azure: they tell where things are, or are signed.
-OPEN = re.compile(r"^/(metadata/|discovery/|registrymanagement/)|/runs/[^/]+/logs/")
+LOOPBACK = ("127.0.0.1", "localhost")
 
 
 @dataclass
@@ -79,12 +80,11 @@ class Emulator:
     hub: Hub
     token_lifetime_s: float = tokens.LIFETIME_S
     denied_actions: tuple[str, ...] = ()
-    management: Starlette = field(init=False)
 
     async def start(self) -> None:
         """Take up what an earlier process on this state left under way."""
         self.operations.recover()
-        await self.serving.recover()
+        self.serving.recover()
         await self.runner.recover()
 
     async def close(self) -> None:
@@ -112,7 +112,7 @@ def build(config: Configuration, clock: Clock | None = None) -> Emulator:
     locations = Locations(storage, assets, config.storage_suffix)
     computes = Computes(store, clock, profile, faults, operations, catalogue)
 
-    async def start_node(compute: str) -> None:
+    async def start_node(_: str) -> None:
         await clock.sleep(profile.seconds("compute.start_node"))
 
     nodes = Nodes(computes.max_nodes, start_node)
@@ -177,20 +177,9 @@ def build(config: Configuration, clock: Clock | None = None) -> Emulator:
 def azure_app(emulator: Emulator) -> ASGIApp:
     """All hosts of the cloud, told apart by the Host header."""
     config = emulator.config
-    management = [
-        *metadata.MANAGEMENT,
-        *workspaces.ROUTES,
-        *computes.ROUTES,
-        *datastores.ROUTES,
-        *assets.ROUTES,
-        *jobs.ROUTES,
-        *endpoints.ROUTES,
-        *registries.MANAGEMENT,
-    ]
-    api = [*metadata.API, *history.ROUTES, *tracking.ROUTES, *registries.ROUTES]
     hosts = {
-        config.management_host: _guarded(emulator, management),
-        config.api_host: _guarded(emulator, api),
+        config.management_host: _application(emulator, guard(emulator, management_routes())),
+        config.api_host: _application(emulator, guard(emulator, api_routes())),
         config.blob_host: _application(emulator, blobs.ROUTES),
     }
     endpoint_host = f".{REGION}.inference.{config.suffix}"
@@ -200,7 +189,7 @@ def azure_app(emulator: Emulator) -> ASGIApp:
         host = host_of(scope)
         app = scorers if host.endswith(endpoint_host) else hosts.get(host)
         if app is None:
-            error = NotEmulated(f"the host '{host}'.")
+            error = _unknown_host(host, config)
             await JSONResponse(error.body(), error.status)(scope, receive, send)
         else:
             await app(scope, receive, send)
@@ -208,47 +197,63 @@ def azure_app(emulator: Emulator) -> ASGIApp:
     return dispatch
 
 
+def management_routes() -> list[Route]:
+    """The routes of Azure Resource Manager's host."""
+    return [
+        copy(route)
+        for route in (
+            *metadata.MANAGEMENT,
+            *workspaces.ROUTES,
+            *computes.ROUTES,
+            *datastores.ROUTES,
+            *assets.ROUTES,
+            *jobs.ROUTES,
+            *endpoints.ROUTES,
+            *registries.MANAGEMENT,
+        )
+    ]
+
+
+def api_routes() -> list[Route]:
+    """The routes of the region's data plane."""
+    parts = (metadata.API, history.ROUTES, tracking.ROUTES, registries.ROUTES)
+    return [copy(route) for part in parts for route in part]
+
+
+def plain_routes() -> list[BaseRoute]:
+    """The routes that are asked without TLS."""
+    return [*identity.ROUTES, *admin.ROUTES, Mount("/hub", routes=HUB)]
+
+
 def plain_app(emulator: Emulator) -> ASGIApp:
-    """What is asked without TLS: the identity endpoint, the Hub stand-in, the admin routes."""
-    routes: list[BaseRoute] = [*identity.ROUTES, *admin.ROUTES, Mount("/hub", routes=HUB)]
-    return _application(emulator, routes)
+    """The identity endpoint, the Hub stand-in, the admin routes; for loopback names only."""
+    app = _application(emulator, plain_routes())
+
+    async def loopback_only(scope: Scope, receive: Receive, send: Send) -> None:
+        host = host_of(scope)
+        if scope["type"] == "http" and host not in LOOPBACK:
+            error = _unknown_host(host, emulator.config)
+            await JSONResponse(error.body(), error.status)(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return loopback_only
 
 
-def _application(emulator: Emulator, routes: list[BaseRoute] | list[Route]) -> Starlette:
+def _unknown_host(host: str, config: Configuration) -> ArmError:
+    if host.endswith("." + config.suffix):
+        return NotEmulated(f"the host '{host}'.")
+    text = f"'{host}' is not a host of this emulator, whose suffix is {config.suffix}."
+    return ArmError(421, "MisdirectedRequest", text)
+
+
+def _application(emulator: Emulator, routes: Sequence[BaseRoute]) -> Starlette:
     app = Starlette(
         routes=[*routes, Route("/{path:path}", not_emulated, methods=METHODS)],
         exception_handlers={ArmError: arm_error},
     )
     app.state.emulator = emulator
     return app
-
-
-def _guarded(emulator: Emulator, routes: list[Route]) -> ASGIApp:
-    """Azure's management and data planes: a valid token, a known scope, paths without case."""
-    for route in routes:
-        route.path_regex = re.compile(route.path_regex.pattern, re.IGNORECASE)
-        route.app = _checked(emulator, route.app)
-    return _application(emulator, routes)
-
-
-def _checked(emulator: Emulator, app: ASGIApp) -> ASGIApp:
-    config = emulator.config
-    challenge = f'Bearer authorization_uri="https://login.{config.suffix}/{config.tenant_id}"'
-
-    async def checked(scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        try:
-            if not OPEN.search(request.url.path):
-                header = request.headers.get("authorization")
-                tokens.check(config, header, emulator.clock.now(), challenge)
-            workspaces.check_scope(config, request.path_params)
-        except ArmError as error:
-            response = await arm_error(request, error)
-            await response(scope, receive, send)
-            return
-        await app(scope, receive, send)
-
-    return checked
 
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]

@@ -13,7 +13,7 @@ class Clock(Protocol):
 
 
 class ScaledClock:
-    """The machine's clock; service latencies pass ``scale`` times as long (0.01: a minute in 0.6 s)."""
+    """The machine's clock; waits are ``scale`` times as long (0.01: a minute in 0.6 s)."""
 
     def __init__(self, scale: float = 1.0) -> None:
         self.scale = scale

@@ -51,6 +51,11 @@ class Computes:
                 used[family] = used.get(family, 0) + cores
         return used
 
+    def low_priority_cores(self) -> int:
+        """vCPUs that the low-priority clusters could use together."""
+        clusters = [one for one in self.store.list(KIND) if state(one) != "Failed"]
+        return sum(self._cores(one)[1] for one in clusters if not is_dedicated(one))
+
     async def create(self, key: str) -> None:
         """Bring the cluster up. Raises OperationFailed: no quota, or told to fail."""
         await self.clock.sleep(self.profile.seconds("compute.create"))

@@ -51,7 +51,7 @@ class Configuration:
 
     @property
     def suffix(self) -> str:
-        """The reserved domain (RFC 6761) under which this emulator's hosts are; resolves nowhere."""
+        """The reserved domain (RFC 6761) of this emulator's hosts; it resolves nowhere."""
         return f"{self.identity.id}.azureml.test"
 
     @property

@@ -33,6 +33,7 @@ SERVICE_KINDS = (
     "scorer_crashes",
 )
 JOURNAL_LENGTH = 100_000
+CUT = 599  # never seen on a wire: stands for a connection that was closed without an answer
 
 
 class BadFault(ValueError):
@@ -159,7 +160,8 @@ class Journal:
 class FaultyService:
     """ASGI middleware: writes the journal, and does to requests what the faults say.
 
-    ``abort`` closes the client's connection without an answer, given its port.
+    Paths that begin with ``exempt`` are left alone. ``abort`` closes the client's connection
+    without an answer, given its port.
     """
 
     def __init__(
@@ -170,6 +172,7 @@ class FaultyService:
         clock: Clock,
         latency: float,
         abort: Callable[[int], None],
+        exempt: str | None = None,
     ) -> None:
         self.app = app
         self.journal = journal
@@ -177,19 +180,21 @@ class FaultyService:
         self.clock = clock
         self.latency = latency
         self.abort = abort
+        self.exempt = exempt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or (self.exempt and scope["path"].startswith(self.exempt)):
             await self.app(scope, receive, send)
             return
         method, path, host = scope["method"], scope["path"], host_of(scope)
         entry = self.journal.begin(method, host, path, scope["query_string"].decode())
 
         async def noted(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] == "http.response.start" and message["status"] != CUT:
                 entry["status"] = message["status"]
             await send(message)
 
+        entry["actor"] = _agent(scope)
         if self.latency:
             await self.clock.sleep(self.latency)
         fault = self.faults.match(method, host, path)
@@ -207,7 +212,7 @@ class FaultyService:
             fault.hit.set()
             await fault.released.wait()
             if fault.drop:
-                self._reset(scope)
+                await self._reset(scope, send)
             else:
                 await self.app(scope, receive, send)
         elif fault.kind == "hold_after":
@@ -215,12 +220,12 @@ class FaultyService:
         elif fault.kind == "reset_after":
             await self.app(scope, receive, _nowhere)
             fault.hit.set()
-            self._reset(scope)
+            await self._reset(scope, send)
         else:
             fault.hit.set()
             if fault.kind == "timeout":
                 await self.clock.sleep(fault.seconds)
-            self._reset(scope)
+            await self._reset(scope, send)
 
     async def _held(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         messages: list[Message] = []
@@ -231,14 +236,19 @@ class FaultyService:
         await self.app(scope, receive, keep)
         fault.hit.set()
         await fault.released.wait()
+        if fault.drop:
+            await self._reset(scope, send)
+            return
         for message in messages:
             await send(message)
 
-    def _reset(self, scope: Scope) -> None:
+    async def _reset(self, scope: Scope, send: Send) -> None:
+        """Cut the connection. The server wants an answer all the same; it reaches nobody."""
         client = scope.get("client")
         if client:
             self.abort(client[1])
-        raise ConnectionResetError("an injected fault closed the connection")
+        await send({"type": "http.response.start", "status": CUT, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def host_of(scope: Scope) -> str:
@@ -247,6 +257,11 @@ def host_of(scope: Scope) -> str:
         if name == b"host":
             return str(value.decode("latin-1")).rsplit(":", 1)[0].lower()
     return ""
+
+
+def _agent(scope: Scope) -> str:
+    """Which program asks, as it names itself."""
+    return next((v.decode("latin-1") for k, v in scope["headers"] if k == b"user-agent"), "")
 
 
 async def _nowhere(message: Message) -> None:

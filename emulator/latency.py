@@ -15,17 +15,19 @@ AZURE = {
     "endpoint.delete": 120.0,
     "deployment.create": 480.0,
     "deployment.delete": 90.0,
+    "deployment.restart": 10.0,  # after a crash; doubles up to five minutes
     "job.queue": 30.0,
     "request": 0.08,
 }
 #: How often the service asks a client to look at a long-running operation again.
 POLL = {"azure": 10.0, "fast": 0.05}
-PROFILES: dict[str, dict[str, float]] = {"azure": AZURE, "fast": {}}
+FAST = {"deployment.restart": 0.5}  # not nought: a process that crashes at once would spin
+PROFILES: dict[str, dict[str, float]] = {"azure": AZURE, "fast": FAST}
 
 
 @dataclass(frozen=True)
 class Profile:
-    """One set of latencies. ``overrides`` replace single operations (``--latency NAME=SECONDS``)."""
+    """One set of latencies; ``overrides`` replace single ones (``--latency NAME=SECONDS``)."""
 
     name: str
     time_scale: float = 1.0

@@ -1,7 +1,7 @@
 """The long-running operation protocol: accepted at once, done later, asked about in between.
 
-Each operation is a document in the store and names its verb, so that one that was under way when the
-emulator died is taken up again at the next start.
+Each operation is a document in the store and names its verb, so that one that was under way when
+the emulator died is taken up again at the next start.
 """
 
 import asyncio
@@ -39,7 +39,13 @@ class Operations:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def begin(self, verb: str, key: str) -> str:
-        """Start the verb on the resource in the background; return the operation's id."""
+        """Start the verb on the resource in the background; return the operation's id.
+
+        A deletion that is under way is not begun again: a second one, ending later, would take
+        whatever has been made under the same name in between.
+        """
+        if verb.endswith(".delete") and (ongoing := self._find(verb, key)):
+            return ongoing
         id_ = str(uuid.uuid4())
         body = {"id": id_, "verb": verb, "key": key, "status": "Updating", "error": None}
         self.store.put(KIND, id_, body)
@@ -58,10 +64,14 @@ class Operations:
 
     def busy(self, key: str) -> str | None:
         """The verb that is being done to the resource now, if any."""
+        bodies = (self.store.get(KIND, id_) for id_ in self._running)
+        return next((str(body["verb"]) for body in bodies if body and body["key"] == key), None)
+
+    def _find(self, verb: str, key: str) -> str | None:
         for id_ in self._running:
             body = self.store.get(KIND, id_)
-            if body is not None and body["key"] == key:
-                return str(body["verb"])
+            if body is not None and (body["verb"], body["key"]) == (verb, key):
+                return id_
         return None
 
     async def stop(self, key: str) -> None:

@@ -28,7 +28,7 @@ class Proxy:
         self._open.add(back)
         try:
             await self._serve(client, back)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # either side went away: there is nobody left to tell
         finally:
             self._open.discard(back)
@@ -36,9 +36,9 @@ class Proxy:
 
     async def _serve(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         head = await client.readuntil(b"\r\n\r\n")
-        method, target, *_ = head.decode("latin-1").split("\r\n", 1)[0].split(" ")
-        host, _, port = target.rpartition(":")
-        if method != "CONNECT":
+        method, _, rest = head.decode("latin-1").split("\r\n", 1)[0].partition(" ")
+        host, _, port = rest.partition(" ")[0].rpartition(":")
+        if method != "CONNECT" or not port.isdigit():
             await _refuse(back, "405 Method Not Allowed", "This proxy only tunnels (CONNECT).")
         elif self.mine(host.lower()):
             await self._tunnel(client, back, "127.0.0.1", self.tls_port)
@@ -52,7 +52,11 @@ class Proxy:
     async def _tunnel(
         self, client: asyncio.StreamReader, back: asyncio.StreamWriter, host: str, port: int
     ) -> None:
-        service, forth = await asyncio.open_connection(host, port)
+        try:
+            service, forth = await asyncio.open_connection(host, port)
+        except OSError as error:
+            await _refuse(back, "502 Bad Gateway", f"{host}:{port} cannot be reached: {error}.")
+            return
         seen_as: int = forth.get_extra_info("sockname")[1]
         self._tunnels[seen_as] = back
         self._open.add(forth)
@@ -68,14 +72,20 @@ class Proxy:
         """Reset the client's connection that the TLS listener sees as coming from ``port``."""
         back = self._tunnels.get(port)
         if back is not None:
-            connection: socket.socket = back.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            back.transport.abort()
+            reset(back.transport)
 
     def close(self) -> None:
         """Cut all tunnels."""
         for writer in list(self._open):
             writer.transport.abort()
+
+
+def reset(connection: asyncio.BaseTransport) -> None:
+    """Close a connection so that the other side sees a reset, not an end."""
+    raw: socket.socket = connection.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if isinstance(connection, asyncio.WriteTransport):
+        connection.abort()
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

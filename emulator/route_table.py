@@ -2,55 +2,56 @@
 
 from starlette.routing import Route
 
-from emulator.arm import WORKSPACE
-from emulator.routes import (
-    admin,
-    assets,
-    blobs,
-    computes,
-    datastores,
-    endpoints,
-    history,
-    identity,
-    jobs,
-    metadata,
-    registries,
-    scoring,
-    tracking,
-    workspaces,
-)
+from emulator.app import api_routes, management_routes
+from emulator.arm import PROVIDER, WORKSPACE
+from emulator.hub import ROUTES as HUB
+from emulator.routes import admin, blobs, identity, scoring
+from emulator.routes.registries import REGISTRY
+
+SHORT = {
+    WORKSPACE: "{WS}",
+    "/mferp/managementfrontend" + REGISTRY: "{REG}",
+    REGISTRY: "{REG}",
+    PROVIDER + "/locations/{location}": "{LOCATION}",
+    WORKSPACE.rsplit("/", 1)[0]: "{GROUP}/workspaces",
+}
 
 
 def table() -> str:
-    """Markdown: host, methods, path, by host and path."""
-    from emulator.hub import ROUTES as hub
-
-    management = [
-        *metadata.MANAGEMENT,
-        *workspaces.ROUTES,
-        *computes.ROUTES,
-        *datastores.ROUTES,
-        *assets.ROUTES,
-        *jobs.ROUTES,
-        *endpoints.ROUTES,
-    ]
+    """Markdown: host, path, methods; ``{WS}`` and the like are explained below the table."""
     hosts = {
-        "management": management,
-        "api": [*metadata.API, *history.ROUTES, *tracking.ROUTES, *registries.ROUTES],
-        "inference": scoring.ROUTES,
-        "plain http": [*identity.ROUTES, *admin.ROUTES, *hub],
+        "management": management_routes(),
+        "<region>.api": api_routes(),
+        "<endpoint>.<region>.inference": scoring.ROUTES,
+        "127.0.0.1, plain http": [*identity.ROUTES, *admin.ROUTES],
+        "127.0.0.1, plain http, below /hub": HUB,
     }
     rows = [row for host, routes in hosts.items() for row in sorted(_row(host, r) for r in routes)]
-    rows += [f"| blob | {m} | {level}{_comp(comp)} |" for m, level, comp in blobs.HANDLERS]
-    head = ["| host | method | path |", "| --- | --- | --- |"]
-    return "\n".join([*head, *dict.fromkeys(rows)])
+    rows += sorted(
+        f"| <account>.blob | {level}{_comp(comp)} | {method} |"
+        for method, level, comp in blobs.HANDLERS
+    )
+    head = ["| host | path | methods |", "| --- | --- | --- |"]
+    notes = [f"`{short}` is `{long}`" for long, short in SHORT.items() if long[1:6] != "mferp"]
+    return "\n".join([*head, *_merged(rows), "", "; ".join(notes) + "."])
 
 
 def _row(host: str, route: Route) -> str:
     methods = sorted((route.methods or {"GET"}) - {"HEAD"})
-    path = route.path.replace(WORKSPACE, "{workspace}")
-    return f"| {host} | {', '.join(methods)} | `{path}` |"
+    path = route.path
+    for long, short in SHORT.items():
+        path = path.replace(long, short)
+    return f"| {host} | `{path}` | {', '.join(methods)} |"
 
 
 def _comp(comp: str) -> str:
     return f", `comp={comp}`" if comp else ""
+
+
+def _merged(rows: list[str]) -> list[str]:
+    """One row for all methods of a path."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        place, methods = row.removesuffix(" |").rsplit(" | ", 1)
+        found.setdefault(place, []).append(methods)
+    return [f"{place} | {', '.join(dict.fromkeys(given))} |" for place, given in found.items()]

@@ -18,7 +18,7 @@ import uvicorn
 from emulator.app import Emulator, azure_app, build, plain_app
 from emulator.configuration import REGION, Configuration, save_identity
 from emulator.faults import FaultyService
-from emulator.proxy import HEAD_LIMIT, Proxy
+from emulator.proxy import HEAD_LIMIT, Proxy, reset
 
 LOOPBACK = "127.0.0.1"
 
@@ -81,19 +81,12 @@ def certificate(config: Configuration) -> trustme.LeafCert:
 
     Writes ``ca-bundle.pem``: the system's authorities and this one.
     """
-    kept = config.state / "authority.pem"
-    if kept.exists():
-        pem, key = kept.read_bytes().split(b"--KEY--")
-        authority = trustme.CA.from_pem(pem, key)
-    else:
-        authority = trustme.CA(organization_name="Azure ML emulator, not Azure")
-        kept.touch(mode=0o600)
-        both = (authority.cert_pem.bytes(), authority.private_key_pem.bytes())
-        kept.write_bytes(b"--KEY--".join(both))
-    system = os.environ.get("REQUESTS_CA_BUNDLE") or certifi.where()
+    authority = _authority(config.state / "authority.pem")
     bundle = config.state / "ca-bundle.pem"
-    if not bundle.exists():
-        bundle.write_bytes(Path(system).read_bytes() + b"\n" + authority.cert_pem.bytes())
+    system = os.environ.get("REQUESTS_CA_BUNDLE") or certifi.where()
+    if Path(system) == bundle:  # started in a shell that is pointed at this very emulator
+        system = certifi.where()
+    _write(bundle, Path(system).read_bytes() + b"\n" + authority.cert_pem.bytes(), 0o644)
     suffix = config.suffix
     return authority.issue_cert(
         f"*.{suffix}",
@@ -101,6 +94,25 @@ def certificate(config: Configuration) -> trustme.LeafCert:
         f"*.blob.{config.storage_suffix}",
         f"*.{REGION}.inference.{suffix}",
     )
+
+
+def _authority(kept: Path) -> trustme.CA:
+    """The authority of this state folder; made and kept where there is none."""
+    if kept.exists():
+        pem, key = kept.read_bytes().split(b"--KEY--")
+        return trustme.CA.from_pem(pem, key)
+    authority = trustme.CA(organization_name="Azure ML emulator, not Azure")
+    both = (authority.cert_pem.bytes(), authority.private_key_pem.bytes())
+    _write(kept, b"--KEY--".join(both), 0o600)
+    return authority
+
+
+def _write(file: Path, content: bytes, mode: int) -> None:
+    """Write so that a kill leaves the old file or the new one."""
+    part = file.with_suffix(".part")
+    part.touch(mode=mode)
+    part.write_bytes(content)
+    part.replace(file)
 
 
 def _server(app: object, certificate: trustme.LeafCert | None) -> uvicorn.Server:
@@ -137,7 +149,7 @@ async def running(config: Configuration) -> AsyncIterator[Emulator]:
         config.allowed_hosts,
         config.identity.tls_port,
     )
-    faulty = FaultyService(
+    azure = FaultyService(
         azure_app(emulator),
         emulator.journal,
         emulator.faults,
@@ -145,10 +157,16 @@ async def running(config: Configuration) -> AsyncIterator[Emulator]:
         emulator.profile.seconds("request"),
         proxy.abort,
     )
-    servers = [
-        _server(faulty, certificate(config)),
-        _server(plain_app(emulator), None),
-    ]
+    plain = FaultyService(
+        plain_app(emulator),
+        emulator.journal,
+        emulator.faults,
+        emulator.clock,
+        0.0,
+        lambda port: _abort(servers[1], port),
+        exempt="/_emulator",
+    )
+    servers = [_server(azure, certificate(config)), _server(plain, None)]
     tasks = [
         asyncio.create_task(servers[0].serve(sockets=[sockets[0]])),
         asyncio.create_task(servers[1].serve(sockets=[sockets[2]])),
@@ -166,6 +184,13 @@ async def running(config: Configuration) -> AsyncIterator[Emulator]:
             server.should_exit = True
         await asyncio.gather(*tasks)
         await emulator.close()
+
+
+def _abort(server: uvicorn.Server, port: int) -> None:
+    """Reset the connection of the client that has this port."""
+    for connection in list(server.server_state.connections):
+        if getattr(connection, "client", None) == (LOOPBACK, port):
+            reset(connection.transport)
 
 
 async def _started(servers: list[uvicorn.Server]) -> None:

@@ -1,7 +1,9 @@
 """Online endpoints and what serves behind them: one scoring process for each deployment."""
 
 import asyncio
+import logging
 import random
+import re
 import secrets
 import sys
 from dataclasses import dataclass, field
@@ -12,17 +14,23 @@ import httpx
 
 from emulator.assets import Assets
 from emulator.clock import Clock
+from emulator.errors import ArmError
 from emulator.faults import Faults
-from emulator.job_inputs import ASSET, Locations
+from emulator.job_inputs import ASSET, Locations, Unresolvable
 from emulator.latency import Profile
 from emulator.operations import OperationFailed, Operations
-from emulator.processes import Processes, Running
+from emulator.processes import Processes, ProcessNotStarted, Running
 from emulator.store import Store
+
+log = logging.getLogger(__name__)
 
 ENDPOINT = "endpoint"
 DEPLOYMENT = "deployment"
+DURATION = re.compile(r"P(?:0D)?T(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?")
 STARTS_WITHIN_S = 180.0
+LOOK_EVERY_S = 0.05  # at a process that is coming up
 CRASH = "import sys; print('scoring script failed:', sys.argv[1]); sys.exit(1)"
+LONGEST_PAUSE_S = 300.0  # between two starts of a process that keeps crashing
 
 
 @dataclass
@@ -41,6 +49,7 @@ class Serving:
     locations: Locations
     _running: dict[str, Running] = field(default_factory=dict)
     _ports: dict[str, int] = field(default_factory=dict)
+    _keepers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.operations.verbs |= {
@@ -48,6 +57,7 @@ class Serving:
             "endpoint.delete": self.delete_endpoint,
             "deployment.create": self.create_deployment,
             "deployment.delete": self.delete_deployment,
+            "deployment.restart": self.restart_deployment,
         }
 
     # -- what is there
@@ -72,9 +82,9 @@ class Serving:
             self.store.put("keys", endpoint.lower(), found)
         return found
 
-    def regenerate(self, endpoint: str, which: str) -> None:
-        """Make one key anew (``primaryKey`` or ``secondaryKey``)."""
-        fresh = {**self.keys(endpoint), which: secrets.token_urlsafe(24)}
+    def regenerate(self, endpoint: str, which: str, value: str | None = None) -> None:
+        """Make one key anew (``primaryKey`` or ``secondaryKey``), or set it to ``value``."""
+        fresh = {**self.keys(endpoint), which: value or secrets.token_urlsafe(24)}
         self.store.put("keys", endpoint.lower(), fresh)
 
     def port(self, endpoint: str, deployment: str) -> int | None:
@@ -85,12 +95,13 @@ class Serving:
 
     def route(self, endpoint: dict[str, Any]) -> str | None:
         """Pick a deployment by the endpoint's traffic; None where no traffic is set."""
-        traffic = {k: v for k, v in (endpoint["properties"].get("traffic") or {}).items() if v}
-        if not traffic:
+        traffic: dict[str, int] = endpoint["properties"].get("traffic") or {}
+        names = [name for name, share in traffic.items() if share]
+        if not names:
             return None
-        return random.choices(list(traffic), weights=list(traffic.values()))[0]
+        return random.choices(names, weights=[traffic[name] for name in names])[0]
 
-    def log(self, endpoint: str, deployment: str) -> Path:
+    def log_path(self, endpoint: str, deployment: str) -> Path:
         return self.folder / deployment_key(endpoint, deployment) / "inference.log"
 
     # -- verbs
@@ -117,6 +128,8 @@ class Serving:
         """Start the scoring process and wait until it is alive. Raises OperationFailed."""
         await self.clock.sleep(self.profile.seconds("deployment.create"))
         try:
+            if fault := self.faults.take("deployment_fails"):
+                raise OperationFailed("OutOfCapacity", fault["message"])
             await self._serve(key)
         except OperationFailed:
             self._set(DEPLOYMENT, key, "Failed")
@@ -128,36 +141,78 @@ class Serving:
         await self.clock.sleep(self.profile.seconds("deployment.delete"))
         self.store.delete(DEPLOYMENT, key)
 
-    async def recover(self) -> None:
-        """After a restart: a deployment that was up gets its process again."""
-        up = [one for one in self.deployments() if state(one) == "Succeeded"]
-        for one in up:
-            key = deployment_key(one["endpoint"], one["name"])
-            if self._set(DEPLOYMENT, key, "Updating"):
-                self.operations.begin("deployment.create", key)
+    async def restart_deployment(self, key: str) -> None:
+        """Bring the process of a deployment up that has none any more."""
+        try:
+            await self._serve(key)
+        except OperationFailed:
+            self._set(DEPLOYMENT, key, "Failed")
+            raise
+
+    def recover(self) -> None:
+        """After a restart: a deployment that was up gets its process again.
+
+        It stays Succeeded meanwhile and answers 503, as one whose machine is replaced.
+        """
+        for one in self.deployments():
+            if state(one) == "Succeeded":
+                key = deployment_key(one["endpoint"], one["name"])
+                self.operations.begin("deployment.restart", key)
 
     async def close(self) -> None:
         for key in list(self._running):
             await self._stop(key)
 
+    async def crash(self, endpoint: str, name: str) -> None:
+        """Kill the deployment's process (a fault); its keeper finds it dead."""
+        running = self._running.get(deployment_key(endpoint, name))
+        if running is not None:
+            await running.stop(grace_s=0)
+
     # -- processes
 
     async def _serve(self, key: str) -> None:
+        """Start the deployment's process in place of one that may run. Raises OperationFailed."""
         body = self.store.get(DEPLOYMENT, key)
         if body is None:
             raise OperationFailed("Canceled", "The deployment was deleted while it was created.")
-        fault = self.faults.take("deployment_fails")
-        if fault is not None:
-            raise OperationFailed("OutOfCapacity", fault["message"])
         await self._stop(key)
+        try:
+            await self._start(key, body)
+        except (ProcessNotStarted, Unresolvable, ArmError) as problem:
+            raise OperationFailed("InternalServerError", str(problem)) from problem
+        keeper = asyncio.create_task(self._keep(key, self._running[key]), name=f"keep {key}")
+        self._keepers[key] = keeper
+
+    async def _start(self, key: str, body: dict[str, Any]) -> None:
         port_file = self.folder / key / "port"
         port_file.parent.mkdir(parents=True, exist_ok=True)
         port_file.unlink(missing_ok=True)
         argv = self._argv(self._model(body), port_file)
-        log = self.log(body["endpoint"], body["name"])
-        running = await self.processes.start(f"score {key}", argv, cwd=log.parent, log=log)
+        path = self.log_path(body["endpoint"], body["name"])
+        running = await self.processes.start(f"score {key}", argv, cwd=path.parent, log=path)
         self._running[key] = running
         self._ports[key] = await self._alive(running, port_file)
+
+    async def _keep(self, key: str, running: Running) -> None:
+        """Start the process again when it dies by itself, later each time, as Kubernetes does."""
+        pause = self.profile.seconds("deployment.restart")
+        while True:
+            code = await running.wait()
+            if self._running.get(key) is not running:
+                return  # stopped or replaced on purpose
+            log.warning("the scoring process of %s ended with %s: starting it again", key, code)
+            await self.clock.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+            body = self.store.get(DEPLOYMENT, key)
+            if body is None or self._running.get(key) is not running:
+                return
+            try:
+                await self._start(key, body)
+                running = self._running[key]
+            except (OperationFailed, ProcessNotStarted, Unresolvable, ArmError) as problem:
+                log.warning("it did not come up: %s", problem)
+                self._running[key] = running  # the dead one: try again after a longer pause
 
     def _model(self, body: dict[str, Any]) -> Path:
         model = str(body["properties"].get("model") or "")
@@ -168,7 +223,7 @@ class Serving:
         return self.locations.path(found)
 
     def _argv(self, model: Path, port_file: Path) -> list[str]:
-        fault = self.faults.take("scorer_crashes")
+        fault = self.faults.take("scorer_crashes", "start")
         if fault is not None:
             return [sys.executable, "-c", CRASH, fault["message"]]
         arguments = ["--model", str(model), "--port-file", str(port_file)]
@@ -187,15 +242,20 @@ class Serving:
                     else:
                         if answer.is_success:
                             return int(text)
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(LOOK_EVERY_S)
         await running.stop()
         raise OperationFailed(
             "ResourceNotReady",
             "User container has crashed or terminated. Please see troubleshooting guide, "
-            "available here: https://aka.ms/oe-tsg#error-resourcenotready",
+            "available here: https://aka.ms/oe-tsg#error-resourcenotready. Check the deployment's "
+            "logs for what it printed.",
         )
 
     async def _stop(self, key: str) -> None:
+        keeper = self._keepers.pop(key, None)
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
         running = self._running.pop(key, None)
         self._ports.pop(key, None)
         if running is not None:
@@ -213,6 +273,15 @@ class Serving:
 
 def deployment_key(endpoint: str, name: str) -> str:
     return f"{endpoint}/{name}".lower()
+
+
+def seconds(duration: str) -> float:
+    """The length of an ISO 8601 duration as the SDK sends it (``PT90S``, ``PT1M30S``); else 0."""
+    match = DURATION.fullmatch(duration)
+    if match is None:
+        return 0.0
+    hours, minutes, rest = (float(part or 0) for part in match.groups())
+    return 3600 * hours + 60 * minutes + rest
 
 
 def state(body: dict[str, Any]) -> str:

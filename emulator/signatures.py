@@ -6,7 +6,7 @@ Source: Azure Storage's REST reference, "Authorize with Shared Key" and "Create 
 import base64
 import hashlib
 import hmac
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 
@@ -25,6 +25,7 @@ SIGNED_HEADERS = (
 )
 #: The order of a service SAS's fields in the text that is signed (version 2020-12-06 and later).
 SAS_FIELDS = ("si", "sip", "spr", "sv", "sr", "snapshot", "ses")
+ACCOUNT_SAS_FIELDS = ("sp", "ss", "srt", "st", "se", "sip", "spr", "sv", "ses")
 SAS_ANSWER_FIELDS = ("rscc", "rscd", "rsce", "rscl", "rsct")
 
 
@@ -58,13 +59,20 @@ def _resource(request: Request, account: str) -> str:
 def sas_text(request: Request, account: str) -> str:
     """The text that a service SAS for this blob or its container signs."""
     query = request.query_params
-    path = unquote(request.url.path)
+    path: str = request.scope["path"]  # decoded, as it is signed
     if query.get("sr") == "c":
         path = "/" + path.strip("/").split("/")[0]
     head = [query.get(name, "") for name in ("sp", "st", "se")]
     middle = [query.get(name, "") for name in SAS_FIELDS]
     answer = [query.get(name, "") for name in SAS_ANSWER_FIELDS]
     return "\n".join([*head, f"/blob/{account}{path}", *middle, *answer])
+
+
+def account_sas_text(request: Request, account: str) -> str:
+    """The text that an account SAS signs (version 2020-12-06 and later)."""
+    query = request.query_params
+    fields = [query.get(name, "") for name in ACCOUNT_SAS_FIELDS]
+    return "\n".join([account, *fields, ""])
 
 
 def same(expected: str, given: str) -> bool:
@@ -75,7 +83,7 @@ def same(expected: str, given: str) -> bool:
 def signed_address(
     host: str, account: str, key: str, blob: str, permissions: str, until: str
 ) -> str:
-    """A blob's address with a service SAS. ``blob`` is ``container/name``, ``until`` ISO 8601 UTC."""
+    """A blob's address with a service SAS: ``blob`` is ``container/name``, ``until`` ISO 8601."""
     fields = {"sp": permissions, "se": until, "spr": "https", "sv": "2021-08-06", "sr": "b"}
     head = [fields["sp"], "", fields["se"], f"/blob/{account}/{blob}"]
     middle = [fields.get(name, "") for name in SAS_FIELDS]

@@ -1,17 +1,19 @@
-"""The workspace's storage account: containers and blobs as folders and files of the state folder."""
+"""The workspace's storage account: containers and blobs as folders and files on disk."""
 
 import base64
 import hashlib
 import os
+import re
 import shutil
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulator.errors import ArmError
+from emulator.errors import ArmError, NotEmulated
 from emulator.store import Store
 
 META = "blob"
+CONTAINER = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 DATASTORES = {"workspaceblobstore": "azureml-blobstore", "workspaceartifactstore": "azureml"}
 
 
@@ -57,14 +59,23 @@ class Storage:
         return sorted(one.name for one in self.folder.iterdir() if one.name != hidden)
 
     def has(self, container: str) -> bool:
-        return bool(container) and (self.folder / container).is_dir()
+        return CONTAINER.fullmatch(container) is not None and (self.folder / container).is_dir()
 
     def create(self, container: str) -> bool:
-        """Make a container; False if it is there."""
+        """Make a container; False if it is there. Raises ArmError 400: not a name for one."""
+        if CONTAINER.fullmatch(container) is None:
+            text = f"The specified resource name '{container}' contains invalid characters."
+            raise ArmError(400, "InvalidResourceName", text)
         if self.has(container):
             return False
         self.file(container, "").mkdir(parents=True)
         return True
+
+    def remove(self, container: str) -> None:
+        """Delete a container with all its blobs."""
+        for name in self.names(container, ""):
+            self.store.delete(META, f"{container}/{name}")
+        shutil.rmtree(self.folder / container)
 
     def get(self, container: str, name: str) -> Blob | None:
         path = self.file(container, name)
@@ -87,9 +98,14 @@ class Storage:
     ) -> None:
         """Make the file ``part`` the blob, all at once."""
         path = self.file(container, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(part, path)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            part.unlink()
+            text = f"a blob '{name}' beside blobs for which it is a folder, or the reverse."
+            raise NotEmulated(text) from error
         self.describe(container, name, metadata, content_type)
-        os.replace(part, path)
 
     def describe(
         self, container: str, name: str, metadata: dict[str, str], content_type: str | None = None

@@ -1,4 +1,7 @@
-"""All state of one emulator, in one SQLite file that survives a kill. No HTTP, no clock, no process."""
+"""All state of one emulator, in one SQLite file that survives a kill.
+
+No HTTP, no clock, no process.
+"""
 
 import json
 import sqlite3
@@ -15,6 +18,9 @@ CREATE TABLE IF NOT EXISTS resource (
     UNIQUE (kind, key)
 )
 """
+
+
+LAST = chr(0x10FFFF)  # sorts after whatever a key can go on with
 
 
 class Store:
@@ -55,9 +61,9 @@ class Store:
         """All documents of a kind whose key begins so, newest first."""
         with self._lock:
             rows = self._database.execute(
-                "SELECT body FROM resource WHERE kind = ? AND substr(key, 1, ?) = ? "
+                "SELECT body FROM resource WHERE kind = ? AND key >= ? AND key < ? "
                 "ORDER BY seq DESC",
-                (kind, len(prefix), prefix),
+                (kind, prefix, prefix + LAST),
             ).fetchall()
         return [json.loads(row[0]) for row in rows]
 

@@ -1,5 +1,6 @@
 """Bearer tokens: made by the managed identity endpoint, checked by every Azure route."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jwt
@@ -8,6 +9,9 @@ from emulator.configuration import Configuration
 from emulator.errors import ArmError
 
 LIFETIME_S = 24 * 3600
+STORAGE = "https://storage.azure.com"
+
+Audience = Callable[[str], bool]
 
 
 def issue(config: Configuration, audience: str, now: float, lifetime: float = LIFETIME_S) -> str:
@@ -28,39 +32,60 @@ def issue(config: Configuration, audience: str, now: float, lifetime: float = LI
     return jwt.encode(claims, config.identity.token_key, algorithm="HS256")
 
 
-def check(config: Configuration, header: str | None, now: float, challenge: str) -> dict[str, Any]:
-    """Return the claims of an ``Authorization`` header.
+def check(
+    config: Configuration, header: str | None, now: float, accepts: Audience
+) -> dict[str, Any]:
+    """Return the claims of an ``Authorization`` header whose audience ``accepts`` likes.
 
-    Raises ArmError 401, with the ``WWW-Authenticate`` challenge that Azure sends: no token, one that
-    another emulator (or anybody else) signed, one for another cloud, or one that has expired.
+    Raises ArmError 401, with the ``WWW-Authenticate`` challenge that Azure sends: no token, one
+    that another emulator (or anybody else) signed, one for something else, an expired one.
     """
     scheme, _, token = (header or "").partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise _refused("AuthenticationFailed", "Authentication failed. The 'Authorization' header "
-                       "is missing.", challenge)  # fmt: skip
+        text = "Authentication failed. The 'Authorization' header is missing."
+        raise _refused(config, "AuthenticationFailed", text)
+    claims = _decoded(config, token)
+    if float(claims["exp"]) <= now:
+        text = "The access token expiry UTC time is earlier than current UTC time."
+        raise _refused(config, "ExpiredAuthenticationToken", text)
+    if not accepts(str(claims["aud"])):
+        text = (
+            f"The access token has been obtained for wrong audience or resource '{claims['aud']}'."
+        )
+        raise _refused(config, "InvalidAuthenticationTokenAudience", text)
+    return claims
+
+
+def for_azure(config: Configuration) -> Audience:
+    """Tokens for this cloud's management and data planes."""
+    return lambda audience: audience.removeprefix("https://").endswith("." + config.suffix)
+
+
+def for_storage(audience: str) -> bool:
+    """Tokens for storage, whose resource has one name in all clouds."""
+    return audience == STORAGE
+
+
+def _decoded(config: Configuration, token: str) -> dict[str, Any]:
     try:
         claims: dict[str, Any] = jwt.decode(
             token,
             config.identity.token_key,
             algorithms=["HS256"],
-            options={"verify_aud": False, "verify_exp": False, "verify_nbf": False},
+            options={
+                "verify_aud": False,
+                "verify_exp": False,  # by the emulator's clock, not the machine's
+                "verify_nbf": False,
+                "verify_iat": False,
+                "require": ["exp", "aud"],
+            },
         )
     except jwt.InvalidTokenError as error:
-        raise _refused("InvalidAuthenticationToken", f"The access token is invalid: {error}.",
-                       challenge) from error  # fmt: skip
-    if float(claims["exp"]) <= now:
-        raise _refused("ExpiredAuthenticationToken", "The access token expiry UTC time is earlier "
-                       "than current UTC time.", challenge)  # fmt: skip
-    if not _known(config, str(claims["aud"])):
-        raise _refused("InvalidAuthenticationTokenAudience", "The access token has been obtained "
-                       f"for wrong audience or resource '{claims['aud']}'.", challenge)  # fmt: skip
+        text = f"The access token is invalid: {error}."
+        raise _refused(config, "InvalidAuthenticationToken", text) from error
     return claims
 
 
-def _known(config: Configuration, audience: str) -> bool:
-    storage = "https://storage.azure.com"
-    return audience == storage or audience.removeprefix("https://").endswith(config.suffix)
-
-
-def _refused(code: str, message: str, challenge: str) -> ArmError:
+def _refused(config: Configuration, code: str, message: str) -> ArmError:
+    challenge = f'Bearer authorization_uri="https://login.{config.suffix}/{config.tenant_id}"'
     return ArmError(401, code, message, {"WWW-Authenticate": challenge})

@@ -1,4 +1,4 @@
-"""What Azure does not have: what is running, which requests came in, faults on purpose. Plain http."""
+"""What Azure does not have: what is running, which requests came in, faults on purpose."""
 
 import asyncio
 from typing import Any

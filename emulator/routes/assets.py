@@ -37,8 +37,14 @@ async def get_version(request: Request) -> Response:
 
 
 async def list_versions(request: Request) -> Response:
+    """The versions, the newest first; archived ones only where ``listViewType`` asks for them."""
     kind, name = _kind(request), request.path_params["name"]
-    return page(request, emulator_of(request).assets.versions(kind, name))
+    view = (request.query_params.get("listViewType") or "ActiveOnly").lower()
+    wanted = {"activeonly": (False,), "archivedonly": (True,)}.get(view, (False, True))
+    found = emulator_of(request).assets.versions(kind, name)
+    return page(
+        request, [one for one in found if bool(one["properties"].get("isArchived")) in wanted]
+    )
 
 
 async def get_container(request: Request) -> Response:
@@ -47,12 +53,12 @@ async def get_container(request: Request) -> Response:
     versions = emulator_of(request).assets.versions(kind, name)
     if not versions:
         raise _missing(request)
+    return JSONResponse(_container(request, versions))
+
+
+def _container(request: Request, versions: list[dict[str, Any]]) -> dict[str, Any]:
+    kind, newest = _kind(request), versions[0]
     numbers = [int(one["name"]) for one in versions if one["name"].isdigit()]
-    return JSONResponse(_container(request, versions[0], max(numbers, default=0) + 1))
-
-
-def _container(request: Request, newest: dict[str, Any], following: int) -> dict[str, Any]:
-    kind = _kind(request)
     name = newest["id"].split("/versions/")[0].rsplit("/", 1)[1]
     return {
         "id": f"{emulator_of(request).config.workspace_id}/{kind}/{name}",
@@ -60,7 +66,7 @@ def _container(request: Request, newest: dict[str, Any], following: int) -> dict
         "type": f"{TYPE}/{kind}",
         "properties": {
             "latestVersion": newest["name"],
-            "nextVersion": str(following),
+            "nextVersion": str(max(numbers, default=0) + 1),
             "isArchived": False,
             "dataType": newest["properties"].get("dataType"),
             "tags": {},
@@ -70,10 +76,10 @@ def _container(request: Request, newest: dict[str, Any], following: int) -> dict
 
 
 async def list_containers(request: Request) -> Response:
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     for one in emulator_of(request).assets.all(_kind(request)):
-        found.setdefault(one["id"].split("/versions/")[0], one)
-    return page(request, [_container(request, one, 1) for one in found.values()])
+        found.setdefault(one["id"].split("/versions/")[0].lower(), []).append(one)
+    return page(request, [_container(request, versions) for versions in found.values()])
 
 
 async def put_version(request: Request) -> Response:

@@ -1,11 +1,11 @@
-"""The storage account's blob service: block blobs, their metadata, lists; authorised as on Azure."""
+"""The storage account's blob service: block blobs, metadata, lists; authorised as on Azure."""
 
+import re
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -20,6 +20,8 @@ from emulator.storage import Blob, Storage
 
 VERSION = "2023-11-03"
 PAGE = 5000
+RANGE = re.compile(r"bytes=(\d+)-(\d+)?")  # the two forms that the service takes
+Handler = Callable[[Request], Awaitable[Response]]
 PERMISSIONS = {"GET": "r", "HEAD": "r", "PUT": "cw", "DELETE": "d"}
 
 
@@ -51,12 +53,12 @@ def authorise(request: Request) -> None:
         given = header.removeprefix("SharedKey ").partition(":")[2]
         expected = signatures.sign(key, signatures.shared_key_text(request, account))
     elif header:
-        challenge = f'Bearer authorization_uri="https://login.{emulator.config.suffix}/"'
-        tokens.check(emulator.config, header, emulator.clock.now(), challenge)
+        tokens.check(emulator.config, header, emulator.clock.now(), tokens.for_storage)
         return
     elif "sig" in request.query_params:
         given = request.query_params["sig"]
-        expected = signatures.sign(key, signatures.sas_text(request, account))
+        text = signatures.account_sas_text if "ss" in request.query_params else signatures.sas_text
+        expected = signatures.sign(key, text(request, account))
         _check_sas(request)
     else:
         raise ArmError(401, "NoAuthenticationInformation", "Server failed to authenticate the "
@@ -70,11 +72,12 @@ def authorise(request: Request) -> None:
 
 def _check_sas(request: Request) -> None:
     query = request.query_params
-    now = datetime.fromtimestamp(emulator_of(request).clock.now(), UTC)
-    expires = datetime.fromisoformat(query.get("se", "1970-01-01T00:00:00Z"))
-    if expires.replace(tzinfo=expires.tzinfo or UTC) < now:
+    now = emulator_of(request).clock.now()
+    if not _unix(query.get("st") or "1970-01-01") <= now < _unix(query.get("se", "")):
         raise ArmError(403, "AuthenticationFailed", "Signature not valid in the specified time.")
-    wanted = PERMISSIONS[request.method]
+    if query.get("sr") == "b" and not request.path_params.get("name"):
+        raise ArmError(403, "AuthenticationFailed", "The signature is for a blob.")
+    wanted = PERMISSIONS.get(request.method, "")
     if "comp" in query and query["comp"] == "list":
         wanted = "l"
     if not set(wanted) & set(query.get("sp", "")):
@@ -85,7 +88,16 @@ def _check_sas(request: Request) -> None:
         )
 
 
-def _handler(request: Request) -> Callable[[Request], Awaitable[Response]]:
+def _unix(text: str) -> float:
+    """Unix seconds of a SAS's ISO 8601 time; 0 for what is none."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return 0.0
+    return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
+
+
+def _handler(request: Request) -> Handler:
     comp = request.query_params.get("comp", "")
     if not request.path_params.get("container"):
         level = "account"
@@ -95,7 +107,8 @@ def _handler(request: Request) -> Callable[[Request], Awaitable[Response]]:
         level = "container"
     found = HANDLERS.get((request.method, level, comp))
     if found is None:
-        raise NotEmulated(f"{request.method} of a {level} with comp='{comp}'.")
+        what = f" with comp={comp}" if comp else ""
+        raise NotEmulated(f"{request.method} {request.url.path} (a {level} of the account){what}")
     return found
 
 
@@ -144,18 +157,16 @@ def _stamped(response: Response) -> Response:
 async def get_blob(request: Request) -> Response:
     """The blob or a range of it."""
     blob = _found(request)
-    wanted = request.headers.get("x-ms-range") or request.headers.get("range")
+    wanted = RANGE.fullmatch(request.headers.get("x-ms-range") or request.headers.get("range", ""))
     path = _storage(request).file(*_place(request))
     headers = {**_headers(blob), "Accept-Ranges": "bytes"}
     if wanted is None:
         return FileResponse(path, headers=headers, media_type=blob.content_type)
-    return _ranged(path, blob, wanted, headers)
+    start, end = int(wanted[1]), min(int(wanted[2] or blob.size - 1), blob.size - 1)
+    return _ranged(path, blob, start, end, headers)
 
 
-def _ranged(path: Path, blob: Blob, wanted: str, headers: dict[str, str]) -> Response:
-    start_text, _, end_text = wanted.removeprefix("bytes=").partition("-")
-    start = int(start_text or 0)
-    end = min(int(end_text) if end_text else blob.size - 1, blob.size - 1)
+def _ranged(path: Path, blob: Blob, start: int, end: int, headers: dict[str, str]) -> Response:
     if start > end:
         raise ArmError(416, "InvalidRange", "The range specified is invalid for the current size "
                        "of the resource.", {"Content-Range": f"bytes */{blob.size}"})  # fmt: skip
@@ -256,7 +267,8 @@ async def put_properties(request: Request) -> Response:
 
 
 async def delete_blob(request: Request) -> Response:
-    _found(request)
+    blob = _found(request)
+    _check_conditions(request, blob)
     _storage(request).delete(*_place(request))
     return Response(None, 202)
 
@@ -271,6 +283,12 @@ async def put_container(request: Request) -> Response:
     if not _storage(request).create(request.path_params["container"]):
         raise ArmError(409, "ContainerAlreadyExists", "The specified container already exists.")
     return Response(None, 201, {"ETag": '"0x1"'})
+
+
+async def delete_container(request: Request) -> Response:
+    container, _ = _place(request)
+    _storage(request).remove(container)
+    return Response(None, 202)
 
 
 async def list_blobs(request: Request) -> Response:
@@ -342,7 +360,7 @@ async def list_containers(request: Request) -> Response:
     return Response(body, 200, media_type="application/xml")
 
 
-HANDLERS: dict[tuple[str, str, str], Any] = {
+HANDLERS: dict[tuple[str, str, str], Handler] = {
     ("GET", "blob", ""): get_blob,
     ("HEAD", "blob", ""): head_blob,
     ("PUT", "blob", ""): put_blob,
@@ -354,10 +372,11 @@ HANDLERS: dict[tuple[str, str, str], Any] = {
     ("GET", "container", ""): get_container,
     ("HEAD", "container", ""): get_container,
     ("PUT", "container", ""): put_container,
+    ("DELETE", "container", ""): delete_container,
     ("GET", "container", "list"): list_blobs,
     ("GET", "account", "list"): list_containers,
 }
-METHODS = ["GET", "HEAD", "PUT", "DELETE"]
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 ROUTES = [
     Route("/", serve, methods=METHODS),
     Route("/{container}", serve, methods=METHODS),

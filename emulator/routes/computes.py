@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from emulator.arm import TYPE, WORKSPACE, accepted, emulator_of, page, system_data
 from emulator.computes import KIND
+from emulator.configuration import REGION
 from emulator.errors import ArmError, NotEmulated, not_found
 
 PATH = WORKSPACE + "/computes/{name}"
@@ -54,20 +55,23 @@ async def put_compute(request: Request) -> Response:
     properties = body.get("properties") or {}
     _check(request, name, properties)
     known = emulator.computes.get(name)
+    _check_fixed(known, properties)
     if known is not None and emulator.operations.busy(name.lower()):
         raise ArmError(409, "Conflict", f"Compute '{name}' is being changed; try again later.")
+    created = known["systemData"] if known else system_data(emulator.clock.now())
     cluster = {
         "id": f"{emulator.config.workspace_id}/computes/{name}",
         "name": name,
         "type": f"{TYPE}/computes",
-        "location": body.get("location"),
+        "location": body.get("location") or REGION,
         "tags": body.get("tags") or {},
         "properties": {
             **properties,
+            "properties": {"vmPriority": "Dedicated", **(properties.get("properties") or {})},
             "provisioningState": "Updating" if known else "Creating",
-            "createdOn": system_data(emulator.clock.now())["createdAt"],
+            "createdOn": created["createdAt"],
         },
-        "systemData": system_data(emulator.clock.now()),
+        "systemData": created,
     }
     emulator.store.put(KIND, name.lower(), cluster)
     operation = emulator.operations.begin("compute.create", name.lower())
@@ -87,6 +91,18 @@ def _check(request: Request, name: str, properties: dict[str, Any]) -> None:
         raise ArmError(400, "InvalidVmSize", text)
 
 
+def _check_fixed(known: dict[str, Any] | None, properties: dict[str, Any]) -> None:
+    """A cluster's size and priority stay as they were made. Raises ArmError 400."""
+    if known is None:
+        return
+    before, after = known["properties"]["properties"], properties.get("properties") or {}
+    for name in ("vmSize", "vmPriority"):
+        given = str(after.get(name) or before[name])
+        if given.lower() != str(before[name]).lower():
+            text = f"The {name} of a compute cannot be changed from {before[name]} to {given}."
+            raise ArmError(400, "UserError", text)
+
+
 async def delete_compute(request: Request) -> Response:
     """Delete the cluster; the SDK says whether the machine goes or is only detached."""
     emulator = emulator_of(request)
@@ -102,8 +118,11 @@ async def delete_compute(request: Request) -> Response:
 
 
 async def list_nodes(request: Request) -> Response:
-    find(request)
-    return JSONResponse({"nodes": []})
+    """The nodes that run a step now; they have no addresses, being processes."""
+    cluster = find(request)
+    busy = emulator_of(request).nodes.busy(cluster["name"])
+    nodes = [{"nodeId": f"{cluster['name']}_{i}", "nodeState": "running"} for i in range(busy)]
+    return JSONResponse({"nodes": nodes})
 
 
 ROUTES = [

@@ -10,13 +10,14 @@ from starlette.routing import Route
 from emulator.arm import TYPE, WORKSPACE, accepted, emulator_of, page, system_data
 from emulator.configuration import REGION
 from emulator.errors import ArmError, NotEmulated, not_found
-from emulator.serving import DEPLOYMENT, ENDPOINT, deployment_key, state
+from emulator.serving import DEPLOYMENT, ENDPOINT, deployment_key, seconds, state
 
 PATH = WORKSPACE + "/onlineEndpoints/{endpoint}"
 DEPLOYMENTS = PATH + "/deployments"
 NAME = re.compile(r"[a-zA-Z](?:[-a-zA-Z0-9]{1,30})[a-zA-Z0-9]")
 BUSY = ("Creating", "Updating", "Deleting")
-MAX_TIMEOUT_MS = 180_000
+MAX_TIMEOUT_S = 180
+MAX_INSTANCES = 50
 
 
 def find_endpoint(request: Request) -> dict[str, Any]:
@@ -85,6 +86,8 @@ async def put_endpoint(request: Request) -> Response:
     _check_name(name, "endpoint")
     body = await request.json()
     given = body.get("properties") or {}
+    if str(given.get("authMode") or "Key").lower() != "key":
+        raise NotEmulated("an endpoint's authMode other than 'Key'.")
     known = emulator.serving.endpoint(name)
     _check_idle(known, f"endpoint '{name}'")
     _check_traffic(request, given.get("traffic") or {}, name)
@@ -111,8 +114,6 @@ async def put_endpoint(request: Request) -> Response:
         },
         "systemData": known["systemData"] if known else system_data(emulator.clock.now()),
     }
-    if str(endpoint["properties"]["authMode"]).lower() != "key":  # type: ignore[index]
-        raise NotEmulated("an endpoint's authMode other than 'Key'.")
     emulator.store.put(ENDPOINT, name.lower(), endpoint)
     operation = emulator.operations.begin("endpoint.create", name.lower())
     return accepted(request, operation, endpoint, 200 if known else 201)
@@ -135,7 +136,7 @@ async def delete_endpoint(request: Request) -> Response:
     found = emulator.serving.endpoint(name)
     if found is None:
         return Response(status_code=204)
-    if state(found) != "Deleting":
+    if state(found) != "Deleting":  # deleting twice is one deletion
         _check_idle(found, f"endpoint '{name}'")
         for deployment in emulator.serving.deployments(name):
             _check_idle(deployment, f"deployment '{deployment['name']}'")
@@ -152,9 +153,12 @@ async def list_keys(request: Request) -> Response:
 
 async def regenerate_keys(request: Request) -> Response:
     endpoint = find_endpoint(request)
-    kind = str((await request.json()).get("keyType") or "Primary")
-    which = {"primary": "primaryKey", "secondary": "secondaryKey"}[kind.lower()]
-    emulator_of(request).serving.regenerate(endpoint["name"], which)
+    body = await request.json()
+    kind = str(body.get("keyType") or "Primary").lower()
+    if kind not in ("primary", "secondary"):
+        raise ArmError(400, "BadArgument", f"'{kind}' is not a key: Primary or Secondary.")
+    serving = emulator_of(request).serving
+    serving.regenerate(endpoint["name"], f"{kind}Key", body.get("keyValue"))
     return Response(status_code=200)
 
 
@@ -184,8 +188,8 @@ async def put_deployment(request: Request) -> Response:
     if state(endpoint) == "Deleting":
         _check_idle(endpoint, f"endpoint '{endpoint['name']}'")
     _check_idle(known, f"deployment '{name}'")
-    _check_deployment(request, given)
-    count = int((body.get("sku") or {}).get("capacity") or 1)
+    count = (body.get("sku") or {}).get("capacity") or 1
+    _check_deployment(request, given, count)
     deployment = {
         "id": f"{endpoint['id']}/deployments/{name}",
         "name": name,
@@ -209,13 +213,21 @@ async def put_deployment(request: Request) -> Response:
     return accepted(request, operation, shown(deployment), 200 if known else 201)
 
 
-def _check_deployment(request: Request, given: dict[str, Any]) -> None:
-    emulator = emulator_of(request)
-    if not given.get("model"):
-        raise NotEmulated("a deployment without a model.")
+def _check_deployment(request: Request, given: dict[str, Any], count: Any) -> None:
+    """Raises ArmError 400: what Azure refuses at once; NotEmulated: what is not served here."""
+    if not isinstance(count, int) or not 1 <= count <= MAX_INSTANCES:
+        text = f"The instance count {count!r} is not between 1 and {MAX_INSTANCES}."
+        raise ArmError(400, "BadArgument", text)
+    model = str(given.get("model") or "")
+    if not model or "/registries/" in model:
+        raise NotEmulated(f"a deployment of '{model}': only models of the workspace are served.")
     size = str(given.get("instanceType") or "")
-    if emulator.computes.size(size) is None:
+    if emulator_of(request).computes.size(size) is None:
         text = f"Instance type '{size}' is not supported for managed online endpoints."
+        raise ArmError(400, "BadArgument", text)
+    timeout = (given.get("requestSettings") or {}).get("requestTimeout")
+    if timeout and not 0 < seconds(timeout) <= MAX_TIMEOUT_S:
+        text = f"requestTimeout {timeout} is not between 1 millisecond and {MAX_TIMEOUT_S} seconds."
         raise ArmError(400, "BadArgument", text)
 
 
@@ -230,7 +242,7 @@ async def delete_deployment(request: Request) -> Response:
         text = f"Cannot delete deployment '{name}': it has live traffic. Set its traffic to 0."
         raise ArmError(400, "BadArgument", text)
     key = deployment_key(endpoint["name"], name)
-    if state(found) in ("Creating", "Updating"):
+    if state(found) != "Deleting":
         _check_idle(found, f"deployment '{name}'")
     found["properties"]["provisioningState"] = "Deleting"
     emulator.store.put(DEPLOYMENT, key, found)
@@ -238,11 +250,16 @@ async def delete_deployment(request: Request) -> Response:
     return accepted(request, operation, None, 202)
 
 
+async def _json(request: Request) -> dict[str, Any]:
+    """The body, which may be left out."""
+    return dict(await request.json()) if await request.body() else {}
+
+
 async def get_logs(request: Request) -> Response:
     """The last lines of the scoring process's own log."""
     found = find_deployment(request)
-    wanted = int((await request.json()).get("tail") or 100)
-    path = emulator_of(request).serving.log(found["endpoint"], found["name"])
+    wanted = int((await _json(request)).get("tail") or 100)
+    path = emulator_of(request).serving.log_path(found["endpoint"], found["name"])
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     return JSONResponse({"content": "\n".join(lines[-wanted:])})
 

@@ -8,8 +8,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from emulator.arm import emulator_of
+from emulator.serving import seconds
 
-TIMEOUT_MS = 5000  # the service's default where a deployment names none
+DEFAULT_TIMEOUT_S = 5.0  # the service's, where a deployment names none
 
 
 async def score(request: Request) -> Response:
@@ -30,23 +31,16 @@ async def score(request: Request) -> Response:
         text = f"The deployment '{name}' does not exist."
         return JSONResponse({"error": {"message": text}}, status_code=404)
     settings = found["properties"].get("requestSettings") or {}
-    return await _forward(request, endpoint["name"], found["name"], _seconds(settings))
+    timeout = seconds(settings.get("requestTimeout") or "") or DEFAULT_TIMEOUT_S
+    if emulator.faults.take("scorer_crashes", "request"):
+        await emulator.serving.crash(endpoint["name"], found["name"])
+    return await _forward(request, endpoint["name"], found["name"], timeout)
 
 
 def _authorised(request: Request, endpoint: str) -> bool:
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     keys = emulator_of(request).serving.keys(endpoint).values()
     return scheme.lower() == "bearer" and any(hmac.compare_digest(given, key) for key in keys)
-
-
-def _seconds(settings: dict[str, str]) -> float:
-    """The request timeout, an ISO 8601 duration as the SDK sends it (``PT90S``, ``PT1M30S``)."""
-    import re
-
-    match = re.fullmatch(r"PT(?:(\d+)M)?(?:([\d.]+)S)?", settings.get("requestTimeout") or "")
-    if match is None or not any(match.groups()):
-        return TIMEOUT_MS / 1000
-    return 60 * int(match[1] or 0) + float(match[2] or 0)
 
 
 async def _forward(request: Request, endpoint: str, deployment: str, timeout: float) -> Response:

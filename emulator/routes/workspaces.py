@@ -71,12 +71,30 @@ async def list_usages(request: Request) -> Response:
     """vCPUs in use and allowed, by family, as the workspace's clusters could use them."""
     emulator = emulator_of(request)
     used = emulator.computes.cores_by_family()
-    total = {"cluster dedicated vCPUs": sum(used.values())}
-    rows = [_usage("total", "Total Cluster Dedicated Regional vCPUs", total.popitem()[1], 2000)]
+    whole = sum(emulator.catalogue.quotas.values())
+    rows = [_usage("total", "Total Cluster Dedicated Regional vCPUs", sum(used.values()), whole)]
     for family, limit in emulator.catalogue.quotas.items():
         rows.append(_usage(family, f"{family} Cluster Dedicated vCPUs", used.get(family, 0), limit))
     low = emulator.catalogue.low_priority_quota
-    rows.append(_usage("lowPriority", "Total Cluster LowPriority Regional vCPUs", 0, low))
+    spent = emulator.computes.low_priority_cores()
+    rows.append(_usage("lowPriority", "Total Cluster LowPriority Regional vCPUs", spent, low))
+    return page(request, rows)
+
+
+async def list_quotas(request: Request) -> Response:
+    """vCPUs that the workspace may use, by family."""
+    config = emulator_of(request).config
+    rows = [
+        {
+            "id": f"{config.workspace_id}/quotas/{family}",
+            "amlWorkspaceLocation": REGION,
+            "type": f"{TYPE}/quotas",
+            "name": {"value": family, "localizedValue": f"{family} Cluster Dedicated vCPUs"},
+            "limit": limit,
+            "unit": "Count",
+        }
+        for family, limit in emulator_of(request).catalogue.quotas.items()
+    ]
     return page(request, rows)
 
 
@@ -104,7 +122,8 @@ def check_scope(config: Configuration, names: dict[str, str]) -> None:
             404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found."
         )
     workspace = names.get("workspace")
-    if workspace and workspace.lower() != mine.workspace.lower():
+    here = (mine.resource_group.lower(), mine.workspace.lower())
+    if workspace and (str(group or here[0]).lower(), workspace.lower()) != here:
         raise ArmError(
             404,
             "ResourceNotFound",
@@ -123,4 +142,6 @@ ROUTES = [
     ),
     Route(PLACE + "/vmSizes", list_sizes, methods=["GET"]),
     Route(PLACE + "/usages", list_usages, methods=["GET"]),
+    Route(PLACE + "/quotas", list_quotas, methods=["GET"]),
+    Route(WORKSPACE + "/usages", list_usages, methods=["GET"]),
 ]
