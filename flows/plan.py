@@ -81,7 +81,7 @@ def draft_plan(settings: Settings, run: FineTune, key: str) -> Draft:
         "component": ("component", check_component.submit(settings)),
         "compute": ("compute", look_at_compute.submit(settings, run.compute)),
         "endpoint": ("endpoint", look_at_endpoint.submit(settings, names_of(run, key).endpoint)),
-        "splits": ("data", look_at_data.submit(run.data, max_length(run))),
+        "splits": ("data", look_at_data.submit(settings, run.data, max_length(run))),
     }
     facts: dict[str, Any] = {}
     findings: list[Finding] = []

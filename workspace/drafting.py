@@ -179,7 +179,14 @@ def _judged(
         )
     _judge_splits(run, on_data)
     if facts.splits is not None:
-        judge_data(facts.splits, TRAIN, TEST, settlement.rows_per_step, on_data)
+        judge_data(
+            facts.splits,
+            TRAIN,
+            TEST,
+            settlement.rows_per_step,
+            run.data.max_bad_share,
+            on_data,
+        )
     if cost is not None:
         judge_money(cost, run.budget, on_money)
     reports = (on_compute, on_data, on_endpoint, on_money)

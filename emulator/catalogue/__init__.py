@@ -20,6 +20,8 @@ REGISTRY = "azureml"
 COMPONENTS = f"azureml://registries/{REGISTRY}/components"
 #: Spare bytes of a node's own disk image, in MB, the same for every size.
 OS_VHD_MB = 1047552
+#: libyaml's safe loader where PyYAML was built with it: ten times as fast, at every start.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def load_catalogue(today: date | None = None) -> Catalogue:
 
 
 def _read(name: str) -> Any:
-    return yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
+    return yaml.load((FOLDER / name).read_text(encoding="utf-8"), Loader=LOADER)
 
 
 def _model(card: Mapping[str, Any], today: date) -> dict[str, Any]:

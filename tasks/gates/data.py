@@ -1,75 +1,78 @@
 """Gate: the conversations' rows are counted and a bounded sample of each split is looked at.
 
-Only footers and the first rows are read; the whole files are checked after they are prepared.
+Only footers and the first chosen rows are read; the files are looked at whole once they are
+prepared.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from prefect import get_run_logger
 
 from tasks.retries import azure_step
-from workspace.conversations import read_lines, survey
+from workspace.cleaning import to_lines
+from workspace.conversations import NAMED, read_lines, survey
 from workspace.dataset import DataChoice, PreparedData
 from workspace.drafting import TEST, TRAIN
-from workspace.errors import DataError, PlanRefused
+from workspace.errors import PlanRefused
 from workspace.findings import Finding, Report, errors
 from workspace.judging.data import SplitFacts, judge_data
 from workspace.plan import Plan
-
-if TYPE_CHECKING:
-    from huggingface_hub import HfFileSystem
+from workspace.selection import select
+from workspace.settings import Settings
+from workspace.sources import Source, open_source
 
 #: Rows of each split that are looked at.
 SAMPLE = 400
 
 
 @azure_step("Gate: the conversations", tags={"gate", "plan", "data"})
-def look_at_data(choice: DataChoice, max_seq_length: int | None) -> dict[str, SplitFacts]:
+def look_at_data(
+    settings: Settings, choice: DataChoice, max_seq_length: int | None
+) -> dict[str, SplitFacts]:
     """Count the rows that the run would take of every split, and look at the first of them.
 
     Raises:
         DataError: the dataset or a split is not there, or cannot be read.
     """
-    from huggingface_hub import HfFileSystem
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+    source = open_source(choice, settings)
+    with ThreadPoolExecutor(len(choice.splits)) as pool:
+        looked = pool.map(lambda name: _look(source, name, choice, max_seq_length), choice.splits)
+        return {facts.name: facts for facts in looked}
 
-    hub = HfFileSystem(endpoint=os.environ.get("HF_ENDPOINT"))
-    try:
-        files = _files(hub, choice)
-        with ThreadPoolExecutor(len(files)) as pool:
-            looked = pool.map(
-                lambda split: _look(hub, split, files[split], choice, max_seq_length), files
-            )
-            return {facts.name: facts for facts in looked}
-    except (RepositoryNotFoundError, FileNotFoundError) as error:
-        raise DataError(
-            f"Dataset '{choice.dataset}' is not on the Hub, or may not be read. "
-            "Check run.data.dataset and run.data.revision, or set HF_TOKEN."
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise DataError(
-            f"Dataset '{choice.dataset}' cannot be read: {' '.join(str(error).split())[:300]}"
-        ) from error
+
+def _look(source: Source, name: str, choice: DataChoice, max_seq_length: int | None) -> SplitFacts:
+    split = source.split(choice.split_names.get(name, name))
+    selected = select(choice, split.rows)
+    sample = selected[:SAMPLE]
+    batches = [to_lines(read(), choice) for read in split.readings(sample, choice)]
+    broken = sum(batch.dropped["broken"] for batch in batches)
+    content = b"".join(batch.content for batch in batches)
+    seen = survey(read_lines(content.splitlines()), max_seq_length)
+    kept = round(len(selected) * seen.rows / len(sample)) if len(sample) else 0
+    counted = {
+        "rows": seen.rows + broken,
+        "malformed": broken,
+        "malformed_first": [text for batch in batches for text in batch.bad][:NAMED],
+    }
+    return SplitFacts(name=name, rows=kept, survey=seen.model_copy(update=counted))
 
 
 @azure_step("Gate: the prepared data", tags={"gate", "data"})
-def check_prepared_data(data: PreparedData, plan: Plan) -> list[Finding]:
+def check_prepared_data(
+    data: PreparedData, plan: Plan, max_bad_share: float = 0.01
+) -> list[Finding]:
     """Look at every row of the prepared files, before anything is submitted.
 
     Raises:
-        PlanRefused: the data cannot be trained on; names line and field.
+        PlanRefused: the data cannot be trained on; names row and field.
     """
     report = Report("data")
-    limit = plan.max_seq_length
-    splits = {name: _whole(name, file.path, limit) for name, file in data.files.items()}
-    judge_data(splits, TRAIN, TEST, plan.rows_per_step, report)
+    splits = {name: _whole(name, data.file(name), plan.max_seq_length) for name in data.splits}
+    judge_data(splits, TRAIN, TEST, plan.rows_per_step, max_bad_share, report)
     refused = errors(report.findings)
     if refused:
         raise PlanRefused([str(one) for one in refused])
@@ -79,52 +82,7 @@ def check_prepared_data(data: PreparedData, plan: Plan) -> list[Finding]:
     return report.findings
 
 
-def _whole(name: str, path: str, limit: int | None) -> SplitFacts:
-    with Path(path).open("rb") as lines:
-        seen = survey(read_lines(lines), limit)
+def _whole(name: str, file: Path, max_seq_length: int | None) -> SplitFacts:
+    with file.open("rb") as lines:
+        seen = survey(read_lines(lines), max_seq_length)
     return SplitFacts(name=name, rows=seen.rows, survey=seen)
-
-
-def _files(hub: HfFileSystem, choice: DataChoice) -> dict[str, list[str]]:
-    """Return the parquet files of each split; a file's name begins with its split's."""
-    root = f"datasets/{choice.dataset}"
-    if choice.revision:
-        root = f"{root}@{choice.revision}"
-    found = sorted(str(one) for one in hub.find(root) if str(one).endswith(".parquet"))
-    by_split: dict[str, list[str]] = {}
-    for file in found:
-        by_split.setdefault(file.rsplit("/", 1)[-1].split("-0")[0], []).append(file)
-    missing = [split for split in choice.splits if split not in by_split]
-    if missing:
-        raise DataError(
-            f"Dataset '{choice.dataset}' has no split {', '.join(missing)}. "
-            f"It has {', '.join(by_split) or 'no parquet files'}; choose with run.data.splits."
-        )
-    return {split: by_split[split] for split in choice.splits}
-
-
-def _look(
-    hub: HfFileSystem,
-    split: str,
-    files: list[str],
-    choice: DataChoice,
-    max_seq_length: int | None,
-) -> SplitFacts:
-    import pyarrow.parquet as parquet
-
-    total = 0
-    sample: list[dict[str, Any]] = []
-    for file in files:
-        with hub.open(file) as opened:
-            table = parquet.ParquetFile(opened)
-            total += table.metadata.num_rows
-            if not sample:
-                sample = list(_first(table, SAMPLE))
-    rows = round(total * choice.percentage / 100)
-    return SplitFacts(name=split, rows=rows, survey=survey(sample[:rows], max_seq_length))
-
-
-def _first(table: Any, most: int) -> Iterator[dict[str, Any]]:
-    for batch in table.iter_batches(batch_size=most):
-        yield from batch.to_pylist()
-        return

@@ -318,7 +318,7 @@ def split(name: str, rows: int, **seen: Any) -> SplitFacts:
 
 def on_data(*splits: SplitFacts, step: int = 8, level: str = "error") -> list[str]:
     by_name = {one.name: one for one in splits}
-    return said(lambda report: judge_data(by_name, "train", "test", step, report), level)
+    return said(lambda report: judge_data(by_name, "train", "test", step, 0.01, report), level)
 
 
 def test_too_few_rows_for_one_step_are_refused() -> None:

@@ -7,9 +7,6 @@ from pydantic import BaseModel, ConfigDict
 from workspace.conversations import Survey
 from workspace.findings import Report
 
-#: Share of malformed rows from which the data is refused rather than warned of.
-MALFORMED_SHARE = 0.01
-
 
 class SplitFacts(BaseModel):
     """A split: the rows that the run would train or test on, and the survey of some or all."""
@@ -32,11 +29,19 @@ class SplitFacts(BaseModel):
 
 
 def judge_data(
-    splits: dict[str, SplitFacts], train: str, test: str, rows_per_step: int, report: Report
+    splits: dict[str, SplitFacts],
+    train: str,
+    test: str,
+    rows_per_step: int,
+    max_bad_share: float,
+    report: Report,
 ) -> None:
-    """Say what speaks against the data; ``train`` and ``test`` are the splits that the job gets."""
+    """Say what speaks against the data; ``train`` and ``test`` are the splits that the job gets.
+
+    More malformed rows than ``max_bad_share`` of those looked at are an error, fewer a warning.
+    """
     for facts in splits.values():
-        _judge_split(facts, report)
+        _judge_split(facts, max_bad_share, report)
     if train in splits and splits[train].rows < rows_per_step:
         report.error(
             f"Split {train} has {splits[train].rows} rows; one step takes {rows_per_step} "
@@ -47,7 +52,7 @@ def judge_data(
         _judge_overlap(splits[train], splits[test], report)
 
 
-def _judge_split(facts: SplitFacts, report: Report) -> None:
+def _judge_split(facts: SplitFacts, max_bad_share: float, report: Report) -> None:
     seen = facts.survey
     looked = "all" if facts.complete else f"the first {seen.rows}"
     report.note(
@@ -57,7 +62,7 @@ def _judge_split(facts: SplitFacts, report: Report) -> None:
     if facts.rows == 0:
         report.error(f"Split {facts.name} has no rows.", "Take a larger percentage of the data.")
     if seen.malformed:
-        _judge_malformed(facts, report)
+        _judge_malformed(facts, max_bad_share, report)
     for count, what, change in (
         (seen.empty, "with an empty message", "Filter them out before training."),
         (
@@ -80,9 +85,9 @@ def _judge_split(facts: SplitFacts, report: Report) -> None:
             report.warn(f"Split {facts.name} has {count} of {seen.rows} rows {what}.", change)
 
 
-def _judge_malformed(facts: SplitFacts, report: Report) -> None:
+def _judge_malformed(facts: SplitFacts, max_bad_share: float, report: Report) -> None:
     seen = facts.survey
-    say = report.error if seen.malformed > MALFORMED_SHARE * seen.rows else report.warn
+    say = report.error if seen.malformed > max_bad_share * seen.rows else report.warn
     say(
         f"Split {facts.name} has {seen.malformed} of {seen.rows} malformed rows: "
         f"{'; '.join(seen.malformed_first)}.",
