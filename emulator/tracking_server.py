@@ -3,7 +3,8 @@
 Azure's run ids are the jobs' names and its experiment ids are GUIDs; MLflow makes ids of its own.
 ``Identities`` translates in both directions. The server is a child process that starts when
 somebody first asks it something (5 s, 270 MB: more than the rest of the emulator), and again should
-it have died. Until then the jobs' records and metrics files know all that it will be told.
+it have died. What a question concerns is passed on before it is asked, and nothing else: the jobs'
+records and metrics files know all that MLflow will be told, and most of it nobody ever asks for.
 """
 
 import asyncio
@@ -12,7 +13,8 @@ import logging
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ START_WITHIN_S = 120.0
 BATCH = 1000  # metrics in one request; MLflow takes no more
 RUN_KEYS = ("run_id", "run_uuid", "run_ids", "source_run_id")
 EXPERIMENT_KEYS = ("experiment_id", "experiment_ids")
+NAMED_RUNS = re.compile(r"(?:rootRunId|parentRunId|run_id)[`\"]?\s*=\s*['\"]([^'\"]+)['\"]")
 RUN_FILTER = re.compile(r"((?:attributes?\.)?run_id\s*=\s*)(['\"])([^'\"]+)\2")
 
 STATUSES = {"Completed": "FINISHED", "Failed": "FAILED", "Canceled": "KILLED"}
@@ -92,12 +95,21 @@ class Identities:
         return value
 
 
-class TrackingServer:
-    """Keeps MLflow in step with the jobs' records and metrics files.
+@dataclass(frozen=True)
+class News:
+    """A run that has something MLflow was not told yet."""
 
-    ``touch`` only notes that a run has news; once the server is wanted, a worker in the background
-    passes them on, and every question waits until it has: who asks after a job's end sees all of
-    its metrics.
+    name: str
+    root: str
+    experiment: str
+    experiment_id: str
+
+
+class TrackingServer:
+    """Keeps MLflow in step with the jobs' records and metrics files, as far as it is asked.
+
+    ``touch`` only notes that a run has news; a question first passes on the news that it concerns,
+    so that who asks after a job's end sees all of its metrics.
     """
 
     def __init__(self, folder: Path, jobs: Path, processes: Processes, rows: Rows) -> None:
@@ -110,29 +122,17 @@ class TrackingServer:
         self._running: Running | None = None
         self._client: httpx.AsyncClient | None = None
         self._starting = asyncio.Lock()
-        self._news = {name: asyncio.Event() for name in self._unsaid()}
-        self._passing_on: asyncio.Event | None = None
-        self._wanted = False
-        self._worker: asyncio.Task[None] | None = None
+        self._passing_on = asyncio.Lock()
+        self._news = {record["name"]: _news(record) for record in self._unsaid()}
         self._sent: dict[str, tuple[str, int]] = {}
 
     # -- what the runner and the routes use
 
     def touch(self, name: str) -> None:
         """Note that the run has a new status or new metrics."""
-        self._news.setdefault(name, asyncio.Event())
-        if self._wanted:
-            self._work()
-
-    async def settled(self) -> None:
-        """Wait until all that was noted so far has been passed on."""
-        self._wanted = True
-        self._work()
-        waiting = list(self._news.values())
-        if self._passing_on is not None:
-            waiting.append(self._passing_on)
-        for passed_on in waiting:
-            await passed_on.wait()
+        record = self._jobs.get(name)
+        if record is not None:
+            self._news[name] = _news(record)
 
     async def ask(
         self, method: str, path: str, *, query: list[tuple[str, str]], body: Any, artifacts: str
@@ -140,9 +140,9 @@ class TrackingServer:
         """Ask MLflow (``path`` begins ``api/2.0/mlflow/``) in Azure's ids; status and answer.
 
         ``artifacts`` is the address, with ``{experiment}`` and ``{run}``, that runs show as theirs.
-        Raises TrackingUnavailable.
+        Raises TrackingUnavailable, or httpx.TransportError: it died while it was asked.
         """
-        await self.settled()
+        await self._pass_on(_concerned(path, query, body), path)
         client = await self._server()
         named = [(key, self.identities.inward({key: value})[key]) for key, value in query]
         answer = await client.request(
@@ -155,9 +155,6 @@ class TrackingServer:
         )
 
     async def close(self) -> None:
-        if self._worker is not None:
-            self._worker.cancel()
-            await asyncio.gather(self._worker, return_exceptions=True)
         if self._client is not None:
             await self._client.aclose()
         if self._running is not None:
@@ -196,32 +193,33 @@ class TrackingServer:
 
     # -- passing on
 
-    def _unsaid(self) -> list[str]:
+    def _unsaid(self) -> list[Record]:
         """Runs whose status an earlier emulator on this state did not pass on."""
         said = {row["azure"]: row.get("status") for row in self._rows.list(RUN_KIND)}
-        jobs = self._jobs.everything()
-        return [job["name"] for job in jobs if said.get(job["name"]) != job["status"]]
+        return [
+            record
+            for record in self._jobs.everything()
+            if said.get(record["name"]) != record["status"]
+        ]
 
-    def _work(self) -> None:
-        if self._news and (self._worker is None or self._worker.done()):
-            self._worker = asyncio.create_task(self._pass_on(), name="tracking")
+    async def _pass_on(self, concerns: Callable[[News], bool], path: str) -> None:
+        async with self._passing_on:
+            if "/experiments/" in path:
+                for news in {news.experiment_id: news for news in self._news.values()}.values():
+                    await self._experiment(news.experiment_id, news.experiment)
+            for news in [news for news in self._news.values() if concerns(news)]:
+                del self._news[news.name]
+                try:
+                    await self._bring_up_to_date(news)
+                except httpx.HTTPStatusError as problem:  # asking again would not help
+                    log.warning("MLflow did not take the news of %s: %s", news.name, problem)
+                except httpx.TransportError:
+                    self._news.setdefault(news.name, news)
+                    raise
 
-    async def _pass_on(self) -> None:
-        while self._news:
-            name, self._passing_on = next(iter(self._news.items()))
-            del self._news[name]
-            done = self._passing_on
-            try:
-                await self._bring_up_to_date(name)
-            except (httpx.HTTPError, TrackingUnavailable) as problem:
-                log.warning("news of %s did not reach MLflow: %s", name, problem)
-            finally:
-                self._passing_on = None
-                done.set()
-
-    async def _bring_up_to_date(self, name: str) -> None:
-        record = self._jobs.get(name)
-        if record is None:
+    async def _bring_up_to_date(self, news: News) -> None:
+        name, record = news.name, self._jobs.get(news.name)
+        if record is None:  # deleted since
             return
         run = self.identities.mlflow(RUN_KIND, name) or await self._create_run(record)
         status, lines = self._sent.get(name, ("", 0))
@@ -234,7 +232,7 @@ class TrackingServer:
         self._sent[name] = (record["status"], lines)
 
     async def _create_run(self, record: Record) -> str:
-        experiment = await self._experiment(record)
+        experiment = await self._experiment(record["experiment_id"], record["experiment"])
         tags = {
             "mlflow.runName": record["display_name"],
             "mlflow.rootRunId": record["root"],
@@ -255,19 +253,19 @@ class TrackingServer:
         self.identities.learn(RUN_KIND, record["name"], run)
         return run
 
-    async def _experiment(self, record: Record) -> str:
-        known = self.identities.mlflow(EXPERIMENT_KIND, record["experiment_id"])
+    async def _experiment(self, azure: str, name: str) -> str:
+        """MLflow's id of an experiment; it is made if MLflow does not have it."""
+        known = self.identities.mlflow(EXPERIMENT_KIND, azure)
         if known:
             return known
         client = await self._server()
-        name = {"experiment_name": record["experiment"]}
-        found = await client.get("/api/2.0/mlflow/experiments/get-by-name", params=name)
+        path = "/api/2.0/mlflow/experiments/get-by-name"
+        found = await client.get(path, params={"experiment_name": name})
         if found.is_success:
             made = str(found.json()["experiment"]["experiment_id"])
         else:
-            answer = await self._post("experiments/create", {"name": record["experiment"]})
-            made = str(answer["experiment_id"])
-        self.identities.learn(EXPERIMENT_KIND, record["experiment_id"], made)
+            made = str((await self._post("experiments/create", {"name": name}))["experiment_id"])
+        self.identities.learn(EXPERIMENT_KIND, azure, made)
         return made
 
     async def _post(self, path: str, body: Any) -> Any:
@@ -275,6 +273,25 @@ class TrackingServer:
         answer = await client.post(f"/api/2.0/mlflow/{path}", json=body)
         answer.raise_for_status()
         return answer.json()
+
+
+def _news(record: Record) -> News:
+    return News(record["name"], record["root"], record["experiment"], record["experiment_id"])
+
+
+def _concerned(path: str, query: list[tuple[str, str]], body: Any) -> Callable[[News], bool]:
+    """Which runs' news can change the answer: those it names, or those of its experiments."""
+    asked = body if isinstance(body, dict) else {}
+    runs = {value for key, value in query if key in RUN_KEYS}
+    runs |= {str(asked[key]) for key in ("run_id", "run_uuid") if asked.get(key)}
+    runs |= {str(run) for run in asked.get("run_ids") or []}
+    runs |= set(NAMED_RUNS.findall(str(asked.get("filter") or "")))
+    if runs:
+        return lambda news: news.name in runs or news.root in runs
+    if "/experiments/" in path:
+        return lambda _: False
+    experiments = {str(one) for one in asked.get("experiment_ids") or []}
+    return lambda news: not experiments or news.experiment_id in experiments
 
 
 def _status_update(record: Record, run: str) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def resource(request: Request, record: Record) -> dict[str, Any]:
 
 
 async def put_job(request: Request) -> Response:
-    """Accept a new job (201); edit what may be edited of one that exists (200), starting nothing."""
+    """Accept a new job (201), or edit one that exists (200), which starts nothing."""
     emulator = emulator_of(request)
     body = (await request.json()).get("properties") or {}
     if body.get("jobType") != "Pipeline":

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -26,7 +27,7 @@ async def forward(request: Request) -> Response:
             artifacts=f"azureml://{request.url.hostname}{prefix}"
             "/experiments/{experiment}/runs/{run}/artifacts",
         )
-    except TrackingUnavailable as problem:
+    except (TrackingUnavailable, httpx.TransportError) as problem:
         raise ArmError(503, "ServiceUnavailable", str(problem)) from problem
     return JSONResponse(answer, status_code=status)
 

@@ -104,6 +104,11 @@ def test_runs_are_found_by_their_root_and_have_azures_ids_and_the_files_metrics(
         points = [(point["step"], point["value"]) for point in history["metrics"]]
         assert sorted(points) == [(1, 3.5), (2, 2.5)]
 
+        assert server._running is not None
+        await server._running.stop()
+        again = await ask("GET", "experiments/get-by-name", experiment_name="exp")
+        assert again == found, "a server that died is started again"
+
     with_server(root, work)
 
 
@@ -132,16 +137,5 @@ def test_what_an_earlier_emulator_did_not_pass_on_is_passed_on_by_the_next(root)
             "filter": f"attributes.run_id = '{step['name']}'",
         }
         assert len((await ask("POST", "runs/search", query))["runs"]) == 1
-
-    with_server(root, work)
-
-
-def test_a_server_that_died_is_started_again(root):
-    async def work(server: TrackingServer, store: Store, ask: Ask) -> None:
-        await ask("GET", "experiments/get-by-name", experiment_name="exp")
-        assert server._running is not None
-        await server._running.stop()
-        found = await ask("GET", "experiments/get-by-name", experiment_name="exp")
-        assert found["experiment"]["name"] == "exp"
 
     with_server(root, work)
