@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from workspace.errors import FineTuneError, PlanRefused
 from workspace.findings import Finding, Gate, errors
 from workspace.plan import Draft, Plan
 from workspace.prices import load_prices
+from workspace.rest import preload
 from workspace.settings import Settings
 from workspace.types import FineTune, Ownership
 
@@ -142,7 +144,10 @@ def _set(values: dict[str, Any], path: str, text: str) -> None:
 
 def main(argv: list[str], show_draft: Callable[[Draft], None] = show) -> int:
     """Plan, print the report, and return 1 where there is an error."""
-    found = plan(read_run(argv))
+    run = read_run(argv)
+    with ThreadPoolExecutor(1) as beside:  # while Prefect waits for its server
+        beside.submit(preload)
+        found = plan(run)
     show_draft(found)
     return 1 if errors(found.findings) else 0
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasks.gates.component import check_component
+from tasks.gates.component import COMPONENT, check_component
 from tasks.gates.compute import look_at_compute
 from tasks.gates.credential import check_credential
 from tasks.gates.data import look_at_data
@@ -17,7 +17,8 @@ from tasks.gates.endpoint import look_at_endpoint
 from tasks.gates.model import check_model
 from tests.conftest import RunningEmulator, environment, running_emulator
 from workspace import naming
-from workspace.client import open_client
+from workspace.client import open_client, open_registry
+from workspace.costs import COMPUTE_OF_STEP
 from workspace.dataset import DataChoice
 from workspace.errors import CredentialError, DataError, ResourceMissing
 from workspace.findings import Finding
@@ -159,6 +160,13 @@ def test_the_component_is_pinned_with_its_69_inputs(
     assert len(found.declared) == 69
     assert found.declared["num_train_epochs"].min == 1
     assert found.declared["lr_scheduler_type"].enum is not None
+
+
+def test_the_sdk_reads_the_components_five_steps_in_order(settings: Settings) -> None:
+    found: Any = open_registry(settings).components.get(COMPONENT, label="latest")
+
+    assert list(found.jobs) == list(COMPUTE_OF_STEP)
+    assert set(found.outputs) == {"pytorch_model_folder", "mlflow_model_folder"}
 
 
 def test_a_component_that_is_not_there_is_an_error(settings: Settings) -> None:

@@ -1,0 +1,81 @@
+"""The catalogue: every kind of card, the component as published, sizes with their quota."""
+
+from __future__ import annotations
+
+import ast
+import json
+from datetime import date
+
+from emulator.catalogue import load_catalogue
+
+TODAY = date(2026, 8, 1)
+CATALOGUE = load_catalogue(TODAY)
+
+
+def newest(name: str) -> dict[str, object]:
+    versions = [one for one in CATALOGUE.models if one["name"] == name]
+    found: dict[str, object] = max(versions, key=lambda one: str(one["created"]))["properties"]
+    return found
+
+
+def test_the_default_model_is_live_and_allows_the_tutorials_cluster() -> None:
+    card = newest("Phi-3-mini-4k-instruct")
+
+    tags = card["tags"]
+    assert isinstance(tags, dict)
+    assert "Standard_ND40rs_v2" in ast.literal_eval(tags["finetune_compute_allow_list"])
+    assert "Standard_NC6s_v3" in ast.literal_eval(tags["inference_compute_allow_list"])
+    assert ast.literal_eval(tags["model_specific_defaults"])["learning_rate"] == "5e-6"
+    assert card["isArchived"] is False
+
+
+def test_cards_keep_their_facts_as_python_text_as_json_text_and_as_metadata() -> None:
+    python, as_json = newest("Phi-3.5-mini-instruct"), newest("Phi-4-mini-instruct")
+
+    assert isinstance(python["tags"], dict) and isinstance(as_json["tags"], dict)
+    assert "'" in python["tags"]["model_specific_defaults"]
+    assert json.loads(as_json["tags"]["model_specific_defaults"])["precision"] == 16
+    assert "system_metadata" in newest("Phi-4")
+
+
+def test_dates_are_counted_from_today() -> None:
+    tags = newest("Phi-3.5-mini-instruct")["tags"]
+
+    assert isinstance(tags, dict)
+    assert tags["FinetuneRetirementDate"] == "2026-09-30"
+
+
+def test_no_version_of_a_model_is_there_twice() -> None:
+    keys = [(one["name"], one["version"]) for one in CATALOGUE.models]
+
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_component_is_whole() -> None:
+    spec = CATALOGUE.components[0]["properties"]["componentSpec"]
+
+    assert len(spec["inputs"]) == 69
+    assert len(spec["jobs"]) == 5
+    taken = {
+        binding["value"].removeprefix("${{parent.inputs.").removesuffix("}}")
+        for job in spec["jobs"].values()
+        for binding in job["inputs"].values()
+        if binding["value"].startswith("${{parent.inputs.")
+    }
+    assert taken <= set(spec["inputs"])
+
+
+def test_every_size_of_an_allow_list_is_offered_and_its_family_has_a_quota() -> None:
+    offered = {one["name"]: one for one in CATALOGUE.vm_sizes}
+    for model in CATALOGUE.models:
+        text = model["properties"]["tags"].get("finetune_compute_allow_list", "[]")
+        named = ast.literal_eval(text) if text.endswith("]") else []
+
+        assert set(named) <= set(offered)
+    assert {one["family"] for one in offered.values()} <= set(CATALOGUE.quotas)
+
+
+def test_a_catalogue_is_nobodys_to_change() -> None:
+    load_catalogue(TODAY).components[0]["properties"]["componentSpec"]["inputs"].clear()
+
+    assert len(load_catalogue(TODAY).components[0]["properties"]["componentSpec"]["inputs"]) == 69
