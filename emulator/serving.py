@@ -50,6 +50,7 @@ class Serving:
     _running: dict[str, Running] = field(default_factory=dict)
     _ports: dict[str, int] = field(default_factory=dict)
     _keepers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _http: httpx.AsyncClient | None = None
 
     def __post_init__(self) -> None:
         self.operations.verbs |= {
@@ -162,6 +163,15 @@ class Serving:
     async def close(self) -> None:
         for key in list(self._running):
             await self._stop(key)
+        if self._http is not None:
+            await self._http.aclose()
+
+    @property
+    def http(self) -> httpx.AsyncClient:
+        """For talking to the scoring processes; made once, since making one takes long."""
+        if self._http is None:
+            self._http = httpx.AsyncClient(trust_env=False, verify=False)  # loopback, plain http
+        return self._http
 
     async def crash(self, endpoint: str, name: str) -> None:
         """Kill the deployment's process (a fault); its keeper finds it dead."""
@@ -232,17 +242,11 @@ class Serving:
     async def _alive(self, running: Running, port_file: Path) -> int:
         """Wait for the liveness probe's first success; the process's port."""
         deadline = asyncio.get_running_loop().time() + STARTS_WITHIN_S
-        async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
-            while running.running and asyncio.get_running_loop().time() < deadline:
-                if port_file.exists() and (text := port_file.read_text().strip()):
-                    try:
-                        answer = await http.get(f"http://127.0.0.1:{text}/")
-                    except httpx.HTTPError:
-                        pass  # not yet; the loop has a deadline
-                    else:
-                        if answer.is_success:
-                            return int(text)
-                await asyncio.sleep(LOOK_EVERY_S)
+        while running.running and asyncio.get_running_loop().time() < deadline:
+            port = port_file.read_text().strip() if port_file.exists() else ""
+            if port and await self._is_healthy(int(port)):
+                return int(port)
+            await asyncio.sleep(LOOK_EVERY_S)
         await running.stop()
         raise OperationFailed(
             "ResourceNotReady",
@@ -250,6 +254,13 @@ class Serving:
             "available here: https://aka.ms/oe-tsg#error-resourcenotready. Check the deployment's "
             "logs for what it printed.",
         )
+
+    async def _is_healthy(self, port: int) -> bool:
+        try:
+            answer = await self.http.get(f"http://127.0.0.1:{port}/", timeout=5)
+        except httpx.HTTPError:
+            return False
+        return answer.is_success
 
     async def _stop(self, key: str) -> None:
         keeper = self._keepers.pop(key, None)

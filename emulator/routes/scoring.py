@@ -50,13 +50,13 @@ async def _forward(request: Request, endpoint: str, deployment: str, timeout: fl
         return Response("no healthy upstream", status_code=503, headers=named)
     url = f"http://127.0.0.1:{port}{request.url.path}"
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=timeout) as http:
-            answer = await http.request(
-                request.method,
-                url,
-                content=await request.body(),
-                headers={"Content-Type": request.headers.get("content-type", "application/json")},
-            )
+        answer = await emulator_of(request).serving.http.request(
+            request.method,
+            url,
+            content=await request.body(),
+            headers={"Content-Type": request.headers.get("content-type", "application/json")},
+            timeout=timeout,
+        )
     except httpx.TimeoutException:
         return Response("upstream request timeout", status_code=408, headers=named)
     except httpx.HTTPError:

@@ -88,8 +88,12 @@ class InProcess:
     def finish(self, answer: httpx.Response) -> dict[str, Any]:
         """Follow an operation to its end, real processes included."""
         assert answer.status_code in (200, 201, 202), answer.text
-        self.move(3600)
-        self.until(lambda: self.operation(answer)["status"] != "Updating")
+
+        def ended() -> bool:
+            self.move(600)
+            return bool(self.operation(answer)["status"] != "Updating")
+
+        self.until(ended)
         return self.operation(answer)
 
     # -- things that most tests need
