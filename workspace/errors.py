@@ -7,6 +7,7 @@
     ├── PlanRefused              at least one gate found an error; nothing was created
     ├── ComputeError             the cluster cannot run the fine-tune
     ├── DataError                the data cannot be read or is not what was asked for
+    │   └── DataUnavailable      the source does not answer; may be worth repeating
     ├── JobError                 the pipeline job did not complete
     │   ├── JobFailed
     │   ├── JobCanceled
@@ -15,6 +16,7 @@
     │   ├── DeploymentFailed
     │   ├── AnswerError
     │   └── EndpointLeftRunning
+    ├── LeftoversRemain          the reaper could not remove everything that it should
     ├── DeadlineExceeded         a wait was longer than the run allows
     ├── BudgetExceeded           the run has spent more than it may
     └── ServiceError             Azure refused or failed a request; carries its own words
@@ -69,6 +71,12 @@ class ComputeError(FineTuneError):
 
 class DataError(FineTuneError):
     """The data cannot be read, or is not what was asked for."""
+
+
+class DataUnavailable(DataError):
+    """The source of the data does not answer, or stopped answering."""
+
+    transient = True
 
 
 class JobError(FineTuneError):
@@ -150,6 +158,21 @@ class EndpointLeftRunning(EndpointError):
         return (
             f"ENDPOINT '{self.endpoint}' MAY STILL RUN AND BILL: deleting it failed: {self.reason} "
             "The reaper deletes it at its next run; or delete it by hand in the studio now."
+        )
+
+
+class LeftoversRemain(FineTuneError):
+    """The reaper could not remove everything that it should."""
+
+    def __init__(self, failures: dict[str, str]) -> None:
+        super().__init__(failures)
+        self.failures = failures
+
+    def __str__(self) -> str:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failures.items())
+        return (
+            f"{len(self.failures)} leftover(s) MAY STILL RUN AND BILL: {reasons} "
+            "The next run of the reaper tries again; or remove them by hand in the studio now."
         )
 
 

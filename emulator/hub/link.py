@@ -10,7 +10,7 @@ import re
 import time
 from dataclasses import dataclass, field
 
-#: Bytes of one piece on the line: small enough that a held line stays even, large enough to be fast.
+#: Bytes of one piece on the line: a held line stays even, a free one is fast.
 PIECE = 512 * 1024
 
 

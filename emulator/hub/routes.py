@@ -136,7 +136,7 @@ def _expanded(wanted: str, commit: Commit, entries: list[dict[str, Any]]) -> lis
 
 
 async def post_paths_info(request: Request) -> Response:
-    """Describe the files and folders that a form (or a JSON body) names; unknown ones are left out."""
+    """Describe the files and folders that a form or a JSON body names, but for unknown ones."""
     commit = commit_of(request, await repository_of(request))
     body = (await request.body()).decode()
     if "json" in request.headers.get("content-type", ""):

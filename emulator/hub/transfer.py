@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -76,9 +78,9 @@ class FileAnswer(Response):
             os.close(source)
 
 
-async def _until_gone(receive: Receive, sending: object) -> None:
+async def _until_gone(receive: Receive, sending: Coroutine[Any, Any, None]) -> None:
     """Run ``sending``, but give up when the client hangs up: it is sent no byte more."""
-    task = asyncio.ensure_future(sending)  # type: ignore[arg-type]
+    task = asyncio.ensure_future(sending)
     gone = asyncio.ensure_future(_hangs_up(receive))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
