@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.runtime import flow_run
-from tasks.data import prepare_data, upload_data
 
+from flows.endings import (
+    clean_up_cancelled,
+    note_that_it_runs_here,
+    nothing_left_running,
+    take_up_or_clean_up,
+)
 from flows.plan import settle_plan
 from tasks.compute import ensure_compute
 from tasks.connection import connect, find_settings
-from tasks.endpoints import create_endpoint, delete_endpoint, deploy_model, test_endpoint
+from tasks.data import prepare_data, upload_data
+from tasks.endpoints import create_endpoint, deploy_model, test_endpoint
 from tasks.metrics import review_metrics
 from tasks.models import register_model
 from tasks.reports import publish_result
-from tasks.training import cancel_training, submit_training, wait_for_training
+from tasks.training import submit_training, wait_for_training
 from workspace import naming
-from workspace.errors import FineTuneError
-from workspace.settings import Settings
 from workspace.types import FineTune, Ownership, Result
 
 FLOW = "fine-tune"
@@ -47,7 +49,14 @@ def ownership(run: FineTune) -> Ownership:
     return Ownership(flow_run_id=flow_run_id, key=key, tags=tags)
 
 
-@flow(name=FLOW, flow_run_name=run_name, validate_parameters=True)
+@flow(
+    name=FLOW,
+    flow_run_name=run_name,
+    validate_parameters=True,
+    on_running=[note_that_it_runs_here],
+    on_cancellation=[clean_up_cancelled],
+    on_crashed=[take_up_or_clean_up],
+)
 def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; the UI's form shows it
     """Fine-tune a model, serve it, ask it questions, and leave nothing running."""
     settings = find_settings()
@@ -59,7 +68,7 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
     compute = ensure_compute.submit(settings, run.compute, plan.finetune_sizes, owner, limits)
     data = prepare_data.submit(run.data)
     uploaded = upload_data.submit(settings, data, owner)
-    with nothing_left_running(settings, run, plan.job, plan.endpoint, owner):
+    with nothing_left_running(settings, run, plan.job, plan.endpoint, owner) as begun:
         cluster, files = compute.result(), uploaded.result()
         job = submit_training(
             settings,
@@ -76,6 +85,7 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
             owner,
         )
         endpoint = create_endpoint.submit(settings, plan.endpoint, owner, limits)
+        begun.append(endpoint)
         job = wait_for_training(settings, job, limits)
         metrics = review_metrics(connected, plan.experiment, job.name)
         registered = register_model(
@@ -102,28 +112,3 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
             answers=answers,
         )
     )
-
-
-@contextmanager
-def nothing_left_running(
-    settings: Settings, run: FineTune, job: str, endpoint: str, owner: Ownership
-) -> Iterator[None]:
-    """Delete the endpoint afterwards, unless it is to be kept; after a failure cancel the job too.
-
-    A failure keeps its own error: what goes wrong while cleaning up is said beside it, loudly.
-    """
-    try:
-        yield
-    except BaseException as first:
-        for clean in (
-            lambda: cancel_training(settings, job),
-            lambda: delete_endpoint(settings, endpoint, owner, run.deadlines),
-        ):
-            try:
-                clean()
-            except FineTuneError as error:
-                get_run_logger().critical("%s", error)
-                first.add_note(str(error))
-        raise
-    if not run.endpoint.keep:
-        delete_endpoint(settings, endpoint, owner, run.deadlines)

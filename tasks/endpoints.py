@@ -57,6 +57,10 @@ def create_endpoint(settings: Settings, name: str, owner: Ownership, deadlines: 
         endpoint = ManagedOnlineEndpoint(name=name, auth_mode="key", tags=owner.tags)
         client.online_endpoints.begin_create_or_update(endpoint).wait(patience.deadline)
         found = _settled_endpoint(client, name, patience)
+    elif {**(found.tags or {}), **owner.tags} != found.tags:  # adopted: whose, and until when
+        found.tags = {**(found.tags or {}), **owner.tags}
+        client.online_endpoints.begin_create_or_update(found).wait(patience.deadline)
+        found = _settled_endpoint(client, name, patience)
     if found is None or _state(found) != "succeeded":
         state = _state(found) if found is not None else "gone"
         raise EndpointError(
@@ -350,7 +354,11 @@ def _settled_endpoint(client: MLClient, name: str, patience: Patience) -> Any | 
     def done(seen: Any | None) -> bool:
         return seen is None or _state(seen) not in (*MOVING, "deleting")
 
-    return wait_until(f"Endpoint '{name}'", lambda: _find_endpoint(client, name), done, patience)
+    def look() -> Any | None:
+        with service_errors(f"Look at endpoint '{name}'"):
+            return _find_endpoint(client, name)
+
+    return wait_until(f"Endpoint '{name}'", look, done, patience)
 
 
 def _settled_deployment(
@@ -361,9 +369,11 @@ def _settled_deployment(
     def done(seen: Any | None) -> bool:
         return seen is None or _state(seen) not in (*MOVING, "deleting")
 
-    return wait_until(
-        f"Deployment '{name}'", lambda: _find_deployment(client, endpoint, name), done, patience
-    )
+    def look() -> Any | None:
+        with service_errors(f"Look at deployment '{name}'"):
+            return _find_deployment(client, endpoint, name)
+
+    return wait_until(f"Deployment '{name}'", look, done, patience)
 
 
 def _state(resource: Any) -> str:

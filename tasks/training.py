@@ -223,16 +223,49 @@ def _failure(settings: Settings, client: MLClient, job: SubmittedJob, status: st
 
 
 def cancel_training(settings: Settings, job: str) -> bool:
-    """Cancel the job; ended or unknown jobs are left alone. Return whether one was cancelled."""
+    """Ask Azure to cancel the job, and do not wait; ended or unknown jobs are left alone.
+
+    Return whether there was something to cancel.
+    """
     from azure.core.exceptions import ResourceNotFoundError
 
     client = open_client(settings)
     try:
         if state_text(client.jobs.get(job).status) in ENDED:
             return False
-        client.jobs.begin_cancel(job).wait()
+        client.jobs.begin_cancel(job)
     except ResourceNotFoundError:
         return False
+    return True
+
+
+@azure_step("Cancel the fine-tuning job", tags={"azure", "training", "cleanup"})
+def stop_job(settings: Settings, job: str, deadlines: Deadlines) -> bool:
+    """Cancel the job and wait until it has ended. Return whether it was still under way.
+
+    Raises:
+        DeadlineExceeded: it has not ended within ``run.deadlines.deletion_minutes``.
+    """
+    if not cancel_training(settings, job):
+        return False
+    client = open_client(settings)
+
+    def look() -> str:
+        with service_errors("Cancel the fine-tuning job"):
+            return state_text(client.jobs.get(job).status)
+
+    wait_until(
+        f"Cancelling job '{job}'",
+        look,
+        lambda seen: seen in ENDED,
+        Patience(
+            deadline=deadlines.deletion_minutes * 60,
+            interval=min(deadlines.poll_seconds, 10),
+            outage=deadlines.outage_minutes * 60,
+            parameter="run.deadlines.deletion_minutes",
+        ),
+    )
+    get_run_logger().warning("job %s is cancelled", job)
     return True
 
 

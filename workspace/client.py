@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 PUBLIC_CLOUDS = ("AzureCloud", "AzureChinaCloud", "AzureUSGovernment")
 
+#: A hung request is given up and repeated; the SDK's own limit is 300 s for either. Azure lets a
+#: scoring request take 180 s, so nothing that is merely slow is cut off.
+CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 20, 190
+
 _per_thread = threading.local()
 _sdk_state = threading.Lock()
 
@@ -60,6 +64,8 @@ def _build(settings: Settings, kind: str) -> MLClient:
         "cloud": settings.cloud,
         "enable_telemetry": False,
         "show_progress": False,
+        "connection_timeout": CONNECT_TIMEOUT_S,
+        "read_timeout": READ_TIMEOUT_S,
     }
     if settings.cloud not in PUBLIC_CLOUDS:
         options["cloud_metadata"] = cloud_metadata(settings)

@@ -1,0 +1,193 @@
+"""Flow runs as Prefect knows them: which live, which fell silent, and taking one up again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import ObjectNotFound
+from prefect.states import AwaitingRetry, Cancelled, Crashed
+from pydantic import ValidationError
+
+from tasks.retries import DELAYS, when_transient
+from workspace.leftovers import Owner
+from workspace.naming import run_key
+from workspace.types import FineTune
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+#: How often a run is begun in all before its leftovers are removed instead.
+MOST_ATTEMPTS = 3
+HEARTBEAT = "prefect.flow-run.heartbeat"
+
+
+@task(
+    name="Ask which runs live",
+    tags={"cleanup"},
+    retries=len(DELAYS),
+    retry_delay_seconds=DELAYS,
+    retry_condition_fn=when_transient,
+    cache_policy=NO_CACHE,
+)
+def find_owners(
+    flow: str, flow_run_ids: set[str], silent: timedelta, *, dry_run: bool
+) -> list[Owner]:
+    """Return every living run of the flow, and what is known of the runs that were named.
+
+    A run that says it runs, but whose heartbeats stopped longer ago than ``silent``, is dead: it
+    is marked Crashed. A crashed run that still has leftovers is taken up again where that can be.
+    Neither happens in a dry run. A run that nobody has begun within ``silent`` of its time is not
+    counted as living.
+    """
+    with get_client(sync_client=True) as client:
+        runs = {run.id: run for run in _living(client, flow) + _named(client, flow_run_ids)}
+        return [
+            _judged(client, run, silent, str(run.id) in flow_run_ids, dry_run)
+            for run in runs.values()
+        ]
+
+
+def _judged(
+    client: SyncPrefectClient, run: FlowRun, silent: timedelta, owns: bool, dry_run: bool
+) -> Owner:
+    dead = _fell_silent(client, run, silent)
+    if dead:
+        why = f"no heartbeat for {silent.total_seconds():.0f} s"
+        get_run_logger().warning("run %s is dead: %s", run.name, why)
+        run = run if dry_run else _bury(client, run, why)
+    if owns and not dry_run and take_up(client, run.id):
+        get_run_logger().warning("run %s is taken up again", run.name)
+        run, dead = client.read_flow_run(run.id), False
+    return _owner(run, alive=not dead and _lives(run, silent))
+
+
+def _living(client: SyncPrefectClient, flow: str) -> list[FlowRun]:
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter
+    from prefect.client.schemas.objects import StateType
+
+    states = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED")
+    return _paged(
+        client,
+        flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
+        flow_run_filter=FlowRunFilter.model_validate(
+            {"state": {"type": {"any_": [StateType(one) for one in states]}}}
+        ),
+    )
+
+
+def _named(client: SyncPrefectClient, flow_run_ids: Iterable[str]) -> list[FlowRun]:
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    known = [found for one in sorted(flow_run_ids) if (found := _as_id(one)) is not None]
+    runs: list[FlowRun] = []
+    for start in range(0, len(known), 100):
+        some = FlowRunFilterId(any_=known[start : start + 100])
+        runs += _paged(client, flow_run_filter=FlowRunFilter(id=some))
+    return runs
+
+
+def _as_id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:  # a tag that somebody else wrote: no run of Prefect's
+        return None
+
+
+def _paged(client: SyncPrefectClient, **filters: Any) -> list[FlowRun]:
+    runs: list[FlowRun] = []
+    while True:
+        page = client.read_flow_runs(**filters, limit=100, offset=len(runs))
+        runs += page
+        if len(page) < 100:
+            return runs
+
+
+def _lives(run: FlowRun, silent: timedelta) -> bool:
+    if run.state is None or run.state.is_final():
+        return False
+    if not run.state.is_scheduled() or run.state.is_paused():
+        return True
+    due = run.next_scheduled_start_time or run.expected_start_time
+    return due is None or datetime.now(UTC) - due < silent
+
+
+def _fell_silent(client: SyncPrefectClient, run: FlowRun, silent: timedelta) -> bool:
+    """Tell whether the run says that it runs, once sent heartbeats, and no longer does."""
+    from prefect.events.filters import EventFilter
+
+    if run.state is None or not (run.state.is_running() or run.state.is_cancelling()):
+        return False
+    now = datetime.now(UTC)
+    begun = run.state.timestamp  # a run taken up again has heartbeats of its earlier attempt
+    beats = EventFilter.model_validate(
+        {
+            "occurred": {"since": now - timedelta(days=6), "until": now},
+            "event": {"name": [HEARTBEAT]},
+            "resource": {"id": [f"prefect.flow-run.{run.id}"]},
+            "order": "DESC",
+        }
+    )
+    found = client.read_events(beats, limit=1).events
+    return bool(found) and now - max(found[0].occurred, begun) > silent
+
+
+def _bury(client: SyncPrefectClient, run: FlowRun, why: str) -> FlowRun:
+    message = f"The run's process is gone: {why}."
+    wanted = run.state is not None and not run.state.is_cancelling()
+    state = Crashed(message=message) if wanted else Cancelled(message=message)
+    client.set_flow_run_state(run.id, state, force=True)
+    return client.read_flow_run(run.id)
+
+
+def _owner(run: FlowRun, *, alive: bool) -> Owner:
+    parameters = read_parameters(run)
+    minutes = parameters.deadlines.total_minutes
+    if parameters.endpoint.keep:
+        minutes += parameters.endpoint.keep_hours * 60
+    begun = run.start_time or run.expected_start_time
+    return Owner(
+        flow_run_id=str(run.id),
+        name=run.name,
+        state=run.state.name if run.state and run.state.name else "unknown",
+        alive=alive,
+        key=run_key(str(run.id), parameters.key),
+        wanted_until=begun + timedelta(minutes=minutes) if begun else None,
+    )
+
+
+def read_parameters(run: FlowRun) -> FineTune:
+    """Return the run's parameter; the defaults where the server holds none that can be read."""
+    try:
+        return FineTune.model_validate(run.parameters.get("run") or {})
+    except ValidationError:  # of an older version of this project
+        return FineTune()
+
+
+def take_up(client: SyncPrefectClient, flow_run_id: UUID) -> bool:
+    """Schedule a crashed run again, so that its next attempt adopts what the last one made.
+
+    Returns False, and changes nothing, where nobody would run it: it has no deployment, nobody
+    serves that, or it has been begun ``MOST_ATTEMPTS`` times.
+    """
+    try:
+        run = client.read_flow_run(flow_run_id)
+        if run.state is None or not run.state.is_crashed():
+            return False
+        if run.deployment_id is None or run.run_count >= MOST_ATTEMPTS:
+            return False
+        deployment = client.read_deployment(run.deployment_id)
+    except ObjectNotFound:
+        return False
+    if str(getattr(deployment.status, "value", deployment.status)) != "READY":
+        return False
+    state = AwaitingRetry(
+        message=f"Taken up again after a crash ({run.run_count} of {MOST_ATTEMPTS} attempts)."
+    )
+    client.set_flow_run_state(flow_run_id, state, force=True)
+    return True
