@@ -53,6 +53,7 @@ from emulator.store import Store
 from emulator.tracking_server import TrackingServer
 
 WORKLOADS = Path(__file__).with_name("workloads")
+SCORER = WORKLOADS / "score.py"
 LOOPBACK = ("127.0.0.1", "localhost")
 
 
@@ -142,7 +143,7 @@ def build(config: Configuration, clock: Clock | None = None) -> Emulator:
     operations.verbs["job.cancel"] = runner.until_ended
     serving = Serving(
         state / "serving",
-        WORKLOADS / "score.py",
+        SCORER,
         store,
         clock,
         profile,

@@ -1,4 +1,4 @@
-"""Faults on purpose and the journal, over the emulator's own sockets: what a client sees of them."""
+"""Faults on purpose and the journal, over the emulator's own sockets: what a client sees."""
 
 import ssl
 import threading
