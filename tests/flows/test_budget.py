@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prefect import flow
-from prefect.futures import PrefectFuture
 
-from flows.fine_tune import ownership
 from flows.plan import settle_plan
 from tasks.compute import ensure_compute
 from tasks.costs import Spending, report_costs
-from tasks.data import prepare_data, upload_data
 from tasks.training import cancel_training, submit_training, wait_for_training
 from tests.conftest import RunningEmulator
 from tests.flows.conftest import small
+from workspace import naming
+from workspace.client import open_client
 from workspace.costs import Actual
 from workspace.errors import BudgetExceeded
-from workspace.settings import load_settings
-from workspace.types import FineTune
+from workspace.settings import Settings, load_settings
+from workspace.types import FineTune, Ownership
 
 pytestmark = pytest.mark.slow
 
@@ -36,28 +35,49 @@ tokens_per_second = 1e12
 
 
 @flow
-def train(run: FineTune, *, wait_for_budget: bool) -> Actual:
+def train(run: FineTune, file: Path) -> Actual:
     """Plan, submit and wait as the whole flow does, without an endpoint."""
-    settings, owner = load_settings(), ownership(run)
+    settings = load_settings()
+    key = naming.run_key("", run.key)
+    owner = Ownership(flow_run_id="test", key=key, tags={naming.KEY_TAG: key})
     plan = settle_plan(settings, run, owner)
-    data = prepare_data(run.data)
-    files: dict[str, str] = upload_data(settings, data, owner)
-    cluster: Any = ensure_compute.submit(
-        settings, run.compute, plan.finetune_sizes, owner, run.deadlines
-    )
-    if isinstance(cluster, PrefectFuture):
-        cluster = cluster.result()
+    cluster = ensure_compute(settings, run.compute, plan.finetune_sizes, owner, run.deadlines)
+    data = upload(settings, file)
     job = submit_training(
         settings, plan.job, plan.display_name, plan.experiment, plan.component, plan.model,
-        cluster, run.compute.steps, files["train_sft"], files["test_sft"], plan.parameters, owner,
+        cluster, run.compute.steps, data, data, plan.parameters, owner,
     )  # fmt: skip
     spending = Spending(settings, plan, run.compute.steps)
     try:
         wait_for_training(settings, job, run.deadlines, spending)
     finally:
-        if wait_for_budget:
-            cancel_training(settings, plan.job)
+        cancel_training(settings, plan.job)
     return report_costs(spending)
+
+
+def upload(settings: Settings, file: Path) -> str:
+    from azure.ai.ml.entities import Data
+
+    made = Data(name="budget-rows", version=uuid.uuid4().hex[:16], type="uri_file", path=str(file))
+    return str(open_client(settings).data.create_or_update(made).id)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    rows = [
+        {
+            "prompt": f"What is {number} and one?",
+            "messages": [
+                {"role": "user", "content": f"What is {number} and one?"},
+                {"role": "assistant", "content": f"It is {number + 1}."},
+            ],
+            "prompt_id": str(number),
+        }
+        for number in range(16)
+    ]
+    place = tmp_path / "rows.jsonl"
+    place.write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+    return place
 
 
 @pytest.fixture
@@ -67,19 +87,21 @@ def dear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FINETUNE_PRICES", str(prices))
 
 
-def test_spending_beyond_the_budget_ends_the_wait(stage: RunningEmulator, dear: None) -> None:
+def test_spending_beyond_the_budget_ends_the_wait(
+    stage: RunningEmulator, dear: None, file: Path
+) -> None:
     run = small(uuid.uuid4().hex, budget=500.0)
 
     with pytest.raises(BudgetExceeded, match=r"of a budget of 500\.00 while training"):
-        train(run, wait_for_budget=True)
+        train(run, file)
 
 
 def test_actual_node_hours_are_reported_from_the_jobs_own_times(
-    stage: RunningEmulator, dear: None
+    stage: RunningEmulator, dear: None, file: Path
 ) -> None:
     run = small(uuid.uuid4().hex, budget=1e9)
 
-    found = train(run, wait_for_budget=False)
+    found = train(run, file)
 
     steps = [line.what for line in found.of("training")]
     assert len(steps) == 5 and "training: chat_completion_finetune" in steps
