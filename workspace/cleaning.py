@@ -51,7 +51,7 @@ def to_lines(batch: Batch, choice: DataChoice) -> Lines:
 
 def _clean(batch: Batch, choice: DataChoice) -> tuple[list[Row], Counter[str], list[str]]:
     if batch.table is not None and _is_plain(batch.table, choice):
-        return batch.table.to_pylist(), Counter(), []
+        return list(batch.table.to_pylist()), Counter(), []
     given: list[Row | str] = batch.table.to_pylist() if batch.table is not None else batch.rows
     kept: list[Row] = []
     dropped: Counter[str] = Counter()
@@ -85,7 +85,7 @@ def _is_plain(table: pa.Table, choice: DataChoice) -> bool:
     if flat.null_count or content.null_count or role.null_count:
         return False
     known = pc.all(pc.is_in(role, pa.array(ROLES, role.type))).as_py()
-    shortest = pc.min(pc.list_value_length(messages)).as_py()
+    shortest: int | None = pc.min(pc.list_value_length(messages)).as_py()
     return bool(known is not False and shortest != 0)
 
 
@@ -93,7 +93,7 @@ def _is_text(schema: pa.Schema) -> bool:
     import pyarrow as pa
 
     def text(kind: pa.DataType) -> bool:
-        return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
     kind = schema.field("messages").type
     if not (pa.types.is_list(kind) and pa.types.is_struct(kind.value_type)):

@@ -128,42 +128,46 @@ class DataChoice(_Choice):
         return self.model_dump(mode="json", exclude={"refresh"})
 
 
-class SplitFile(BaseModel):
-    """One split's file: JSON Lines in the tutorial's schema."""
+class PreparedFile(BaseModel):
+    """One split as JSON Lines in the tutorial's schema: where it was written, and what it holds."""
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
+    path: str
     rows: int
     bytes: int
     sha256: str
     dropped: dict[str, int] = Field(default_factory=dict)
 
+    @property
+    def here(self) -> bool:
+        """Whether this machine has the file whole, by its size (its hash names its folder)."""
+        path = Path(self.path)
+        return path.is_file() and path.stat().st_size == self.bytes
+
 
 class PreparedData(BaseModel):
-    """The prepared data: where it lies on the machine that made it, and what it is."""
+    """The prepared splits. ``choice`` has the revision pinned, so it makes the same bytes again."""
 
     model_config = ConfigDict(frozen=True)
 
-    source: str
+    dataset: str
     commit: str
-    digest: str
-    folder: str
-    splits: dict[str, SplitFile]
+    version: str = Field(description="From the content of all files alone: same bytes, same one.")
+    manifest: str = Field(description="Path of the manifest, beside the files.")
+    choice: DataChoice
+    files: dict[str, PreparedFile]
 
     @property
     def rows(self) -> dict[str, int]:
         """Return the rows of each split."""
-        return {name: split.rows for name, split in self.splits.items()}
+        return {name: file.rows for name, file in self.files.items()}
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits' names."""
+        return tuple(self.files)
 
     def file(self, split: str) -> Path:
-        """Return where a split's file lies, if this machine has it."""
-        return Path(self.folder) / self.splits[split].name
-
-    def missing(self) -> list[str]:
-        """Return the splits whose file is not here whole, by its size."""
-        return [
-            name
-            for name, split in self.splits.items()
-            if not self.file(name).is_file() or self.file(name).stat().st_size != split.bytes
-        ]
+        """Return where a split's file was written."""
+        return Path(self.files[split].path)

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import IO
 
 from workspace.cleaning import NAMED, Lines, to_lines
-from workspace.dataset import DataChoice, PreparedData, SplitFile
+from workspace.dataset import DataChoice, PreparedData, PreparedFile
 from workspace.errors import DataError
 from workspace.selection import select
 from workspace.settings import Settings
-from workspace.sources import open_source
+from workspace.sources import Source, open_source
 from workspace.sources.split import Reading, SplitRows
 
 #: Part of every manifest: raise it when the same input gives other bytes.
@@ -55,14 +55,23 @@ class _Split:
     dropped: Counter[str] = field(default_factory=Counter)
     bad: list[str] = field(default_factory=list)
 
-    def described(self) -> SplitFile:
-        return SplitFile(
-            name=f"{self.name}.jsonl",
+    def described(self, folder: Path) -> PreparedFile:
+        return PreparedFile(
+            path=str(folder / f"{self.name}.jsonl"),
             rows=self.rows,
             bytes=self.bytes,
             sha256=self.digest.hexdigest(),
             dropped=dict(self.dropped),
         )
+
+    def manifest(self) -> dict[str, object]:
+        return {
+            "file": f"{self.name}.jsonl",
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "sha256": self.digest.hexdigest(),
+            "dropped": dict(self.dropped),
+        }
 
 
 def prepare(
@@ -91,21 +100,32 @@ def prepare(
         source.verify()
         for split in splits:
             _judge(split, choice)
-        manifest = {
-            "source": source.name,
-            "commit": source.commit,
-            "inputs": choice.inputs(),
-            "code_version": CODE_VERSION,
-            "splits": {split.name: split.described().model_dump() for split in splits},
-        }
-        digest = _finish(root, folder, manifest)
+        pinned = choice.model_copy(update=source.pin())
+        digest = _finish(root, folder, _manifest(source, pinned, splits))
+    files = {split.name: split.described(root / digest) for split in splits}
     return PreparedData(
-        source=source.name,
+        dataset=source.name,
         commit=source.commit,
-        digest=digest,
-        folder=str(root / digest),
-        splits={split.name: split.described() for split in splits},
+        version=_version(files),
+        manifest=str(root / digest / MANIFEST),
+        choice=pinned,
+        files=files,
     )
+
+
+def _manifest(source: Source, choice: DataChoice, splits: list[_Split]) -> dict[str, object]:
+    return {
+        "source": source.name,
+        "commit": source.commit,
+        "inputs": choice.inputs(),
+        "code_version": CODE_VERSION,
+        "splits": {split.name: split.manifest() for split in splits},
+    }
+
+
+def _version(files: dict[str, PreparedFile]) -> str:
+    text = "\n".join(f"{name} {file.sha256}" for name, file in sorted(files.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _own_name(choice: DataChoice, split: str) -> str:
@@ -213,7 +233,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         free = shutil.disk_usage(folder).free / 2**20
         raise DataError(
             f"The disk under {folder.parent} is full ({free:.0f} MB left): {error.strerror}. "
-            "Nothing was kept. Make room, or set FINETUNE_DATA_FOLDER to another disk."
+            "Nothing was kept. Make room, or set FINETUNE_DATA to another disk."
         ) from error
 
 

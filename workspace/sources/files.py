@@ -91,6 +91,10 @@ class FilesDataset:
             f"({', '.join(LINES)}) by its ending. Convert it, or rename it."
         )
 
+    def pin(self) -> dict[str, str]:
+        """Return nothing: a path cannot be pinned, the commit tells whether it changed."""
+        return {}
+
     def verify(self) -> None:
         """Compare each file with what it was when it was opened."""
         for found in self._splits.values():
@@ -139,6 +143,19 @@ def _open_local(path: Path) -> Iterator[IO[bytes]]:
 def _content_hash(path: Path) -> str:
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def download(place: str, target: Path, settings: Settings) -> None:
+    """Write a blob of Azure storage to a file.
+
+    Raises:
+        DataError: it does not exist, or changed meanwhile.
+    """
+    import shutil
+
+    found = _stamped_blob(place, settings)
+    with found.file.open() as content, target.open("wb") as copy:
+        shutil.copyfileobj(content, copy, BUFFER)
 
 
 def _stamped_blob(place: str, settings: Settings | None) -> _Stamped:

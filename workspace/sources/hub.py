@@ -109,7 +109,7 @@ class HubDataset:
     def listing(self) -> dict[str, dict[str, Any]]:
         """Return the commit's files: path to size and hash."""
         with hub_errors(self.name, self.commit):
-            found: dict[str, Any] = dict(self._files.find(self._root, detail=True))
+            found: Any = self._files.find(self._root, detail=True)
         return {path.removeprefix(f"{self._root}/"): about for path, about in found.items()}
 
     @cached_property
@@ -199,7 +199,7 @@ class HubDataset:
     def _ranges(self) -> bool:
         """Whether the server can send a part of a file."""
         from huggingface_hub import get_session, hf_hub_url
-        from huggingface_hub.utils._headers import build_hf_headers
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
         path = self._opened[0].name
         url = hf_hub_url(
@@ -214,6 +214,10 @@ class HubDataset:
         return str(
             self._api.hf_hub_download(self.name, path, repo_type="dataset", revision=self.commit)
         )
+
+    def pin(self) -> dict[str, str]:
+        """Return the commit as the revision."""
+        return {"revision": self.commit}
 
     def verify(self) -> None:
         """Compare each file that was opened with the listing it was opened by.

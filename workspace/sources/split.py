@@ -53,6 +53,9 @@ class Source(Protocol):
     def split(self, name: str) -> SplitRows:
         """Return a split's rows by the source's own name of it."""
 
+    def pin(self) -> dict[str, str]:
+        """Return what changes in a choice so that it means this state and no later one."""
+
     def verify(self) -> None:
         """Make sure that nothing changed since it was opened.
 
