@@ -97,8 +97,8 @@ def draft_plan(settings: Settings, run: FineTune, key: str) -> Draft:
 
 def max_length(run: FineTune) -> int | None:
     """Return the longest sequence in tokens, where the user limits it."""
-    chosen = run.parameters.other.get("max_seq_length")
-    return chosen if isinstance(chosen, int) else None
+    chosen = str(run.parameters.other.get("max_seq_length", ""))
+    return int(chosen) if chosen.isdigit() else None
 
 
 def _failed(gate: Gate, error: FineTuneError) -> Finding:

@@ -211,7 +211,10 @@ def _would_create(
 ) -> list[Created]:
     created = []
     if run.compute.name not in compute.clusters and run.compute.may_create:
-        detail = f"{run.compute.size}, 0 to {run.compute.max_nodes} nodes, {run.compute.tier}"
+        detail = (
+            f"{run.compute.size}, 0 to {run.compute.max_nodes} nodes, {run.compute.tier}, "
+            f"given back after {run.compute.idle_minutes:g} idle minutes"
+        )
         created.append(Created(kind="cluster", name=run.compute.name, detail=detail))
     for split in (TRAIN, TEST):
         rows = facts.splits[split].rows if facts.splits and split in facts.splits else None

@@ -47,14 +47,16 @@ FROM_THE_RUN = {
         for step in ("model_import", "preprocess", "finetune", "model_evaluation")
     },
 }
-DATA_TYPES = (
-    "uri_file",
-    "uri_folder",
-    "mltable",
-    "mlflow_model",
-    "custom_model",
-    "triton_model",
-)
+#: What the libraries inside the component refuse, though it declares no bound: least values, each
+#: with the switch (input and value) under which it counts.
+LEAST: dict[str, tuple[int, str, str]] = {
+    "gradient_accumulation_steps": (1, "", ""),
+    "warmup_steps": (0, "", ""),
+    "dataloader_num_workers": (0, "", ""),
+    "lora_r": (1, "apply_lora", "true"),
+    "logging_steps": (1, "logging_strategy", "steps"),
+    "early_stopping_patience": (1, "apply_early_stopping", "true"),
+}
 
 
 class NotCoercible(ValueError):
@@ -323,6 +325,17 @@ def _check_combinations(values: Mapping[str, Value], report: Report) -> None:
     rate = values.get("learning_rate")
     if isinstance(rate, int | float) and rate <= 0:
         report.error(f"learning_rate is {rate:g}.", "Choose one above 0.")
+    for name, (least, switch, setting) in LEAST.items():
+        value = values.get(name)
+        counts = not switch or values.get(switch) == setting
+        if counts and isinstance(value, int) and value < least:
+            report.error(f"{name} is {value}.", f"Choose one of at least {least}.")
+    if values.get("evaluation_strategy") == "steps" and not _has_evaluation_step(values):
+        report.error(
+            "evaluation_strategy is 'steps', and neither eval_steps nor "
+            "evaluation_steps_interval is above 0.",
+            "Set one of the two.",
+        )
     if on("apply_deepspeed") and on("auto_find_batch_size"):
         report.error(
             "DeepSpeed cannot be coupled with auto_find_batch_size.",
@@ -338,6 +351,11 @@ def _check_combinations(values: Mapping[str, Value], report: Report) -> None:
             "Early stopping looks at evaluations, and evaluation_strategy is 'disable'.",
             "Set evaluation_strategy to epoch or steps, or apply_early_stopping to false.",
         )
+
+
+def _has_evaluation_step(values: Mapping[str, Value]) -> bool:
+    given = (values.get("eval_steps", 0), values.get("evaluation_steps_interval", 0))
+    return any(isinstance(one, int | float) and one > 0 for one in given)
 
 
 def _check_learning_rate(rate: Parameter | None, card: Mapping[str, Value], report: Report) -> None:

@@ -116,6 +116,12 @@ class FineTuneParameters(Choice):
         description='Any other input of the component by name, e.g. {"max_seq_length": 2048}.',
     )
 
+    @field_validator("deepspeed_stage", mode="before")
+    @classmethod
+    def _text_of_a_stage(cls, stage: object) -> object:
+        """Take the component's own "2" for 2, as the other fields take their numbers' text."""
+        return int(stage) if isinstance(stage, str) and stage.isdigit() else stage
+
     @model_validator(mode="after")
     def _other_repeats_nothing(self) -> FineTuneParameters:
         twice = sorted(set(self.other) & (set(type(self).model_fields) - {"other"}))

@@ -29,7 +29,7 @@ def check_credential(settings: Settings, run: FineTune) -> CredentialFacts:
     report = Report("credential")
     workspace = _workspace(settings)
     claims = token_claims(settings)
-    kind = type(find_credential(settings)).__name__
+    kind = _kind(find_credential(settings))
     expires = datetime.fromtimestamp(float(claims["exp"]), UTC)
     who = _who(claims)
     report.note(f"{kind} answered for {who}; the token lasts until {expires:%Y-%m-%d %H:%M} UTC.")
@@ -63,6 +63,11 @@ def _workspace(settings: Settings) -> dict[str, Any]:
             f"'{settings.subscription_id}'",
             "Check AZURE_WORKSPACE_NAME, AZURE_RESOURCE_GROUP and AZURE_SUBSCRIPTION_ID.",
         ) from error
+
+
+def _kind(credential: object) -> str:
+    """Return which credential answered: of a chain, the link that did."""
+    return type(getattr(credential, "_successful_credential", None) or credential).__name__
 
 
 def _who(claims: dict[str, Any]) -> str:

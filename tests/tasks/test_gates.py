@@ -51,7 +51,7 @@ def test_the_credential_says_who_and_until_when_and_never_its_token(
 ) -> None:
     found = check_credential.fn(settings, FineTune())
 
-    assert found.kind == "DefaultAzureCredential"
+    assert found.kind == "ManagedIdentityCredential"
     assert uuid.UUID(found.principal)
     assert found.location == "westeurope"
     assert errors(found.findings) == []

@@ -196,6 +196,9 @@ def test_a_wrong_value_of_the_cards_is_left_out_and_the_next_in_line_counts() ->
             {"apply_early_stopping": True, "evaluation_strategy": "disable"},
             ["Early stopping", "evaluation_strategy"],
         ),
+        ({"gradient_accumulation_steps": 0}, ["gradient_accumulation_steps is 0", "at least 1"]),
+        ({"lora_r": 0}, ["lora_r is 0", "at least 1"]),
+        ({"evaluation_strategy": "steps", "eval_steps": 0}, ["evaluation_strategy", "eval_steps"]),
         ({"validation_file_path": 5}, ["validation_file_path", "5", "uri_file"]),
     ],
 )
@@ -206,6 +209,10 @@ def test_what_the_component_would_refuse_is_refused_with_what_to_change(
 
     assert len(found) == 1
     assert all(word in found[0] for word in said), found[0]
+
+
+def test_a_least_value_counts_only_where_it_is_used() -> None:
+    assert errors(settled(user={"lora_r": 0, "apply_lora": False})) == []
 
 
 def test_a_required_input_that_nothing_gives_is_an_error() -> None:
