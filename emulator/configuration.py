@@ -142,6 +142,7 @@ def environment(config: Configuration) -> dict[str, str]:
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
         "REQUESTS_CA_BUNDLE": bundle,
+        "SSL_CERT_FILE": bundle,  # what aiohttp (adlfs) and httpx read
         "IDENTITY_ENDPOINT": f"{plain}/msi/token",
         "IDENTITY_HEADER": mine.identity_header,
         "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",

@@ -138,6 +138,7 @@ def _metadata(request: Request) -> dict[str, str]:
 
 def _headers(blob: Blob) -> dict[str, str]:
     return {
+        "Content-Type": blob.content_type,
         "ETag": blob.etag,
         "Last-Modified": formatdate(blob.modified, usegmt=True),
         "x-ms-blob-type": "BlockBlob",
@@ -161,7 +162,7 @@ async def get_blob(request: Request) -> Response:
     path = _storage(request).file(*_place(request))
     headers = {**_headers(blob), "Accept-Ranges": "bytes"}
     if wanted is None:
-        return FileResponse(path, headers=headers, media_type=blob.content_type)
+        return FileResponse(path, headers=headers)
     start, end = int(wanted[1]), min(int(wanted[2] or blob.size - 1), blob.size - 1)
     return _ranged(path, blob, start, end, headers)
 
@@ -174,13 +175,13 @@ def _ranged(path: Path, blob: Blob, start: int, end: int, headers: dict[str, str
         file.seek(start)
         body = file.read(end - start + 1)
     headers["Content-Range"] = f"bytes {start}-{end}/{blob.size}"
-    return Response(body, 206, headers, blob.content_type)
+    return Response(body, 206, headers)
 
 
 async def head_blob(request: Request) -> Response:
     blob = _found(request)
     headers = {**_headers(blob), "Content-Length": str(blob.size), "Accept-Ranges": "bytes"}
-    return Response(None, 200, headers, blob.content_type)
+    return Response(None, 200, headers)
 
 
 async def put_blob(request: Request) -> Response:
