@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
+from flows.cancelling import end_as_cancelled, watch_for_cancellation
 from flows.endings import (
     clean_up_cancelled,
     note_that_it_runs_here,
@@ -16,13 +19,16 @@ from flows.endings import (
 from flows.plan import settle_plan
 from tasks.compute import ensure_compute
 from tasks.connection import connect, find_settings
-from tasks.data import prepare_data, upload_data
+from tasks.costs import Spending, report_costs
+from tasks.data import fetch_data, preparation, upload_data
 from tasks.endpoints import create_endpoint, deploy_model, test_endpoint
+from tasks.gates.data import check_prepared_data
 from tasks.metrics import review_metrics
 from tasks.models import register_model
 from tasks.reports import publish_result
 from tasks.training import submit_training, wait_for_training
 from workspace import naming
+from workspace.errors import FineTuneError
 from workspace.types import FineTune, Ownership, Result
 
 FLOW = "fine-tune"
@@ -53,9 +59,9 @@ def ownership(run: FineTune) -> Ownership:
     name=FLOW,
     flow_run_name=run_name,
     validate_parameters=True,
-    on_running=[note_that_it_runs_here],
+    on_running=[note_that_it_runs_here, watch_for_cancellation],
     on_cancellation=[clean_up_cancelled],
-    on_crashed=[take_up_or_clean_up],
+    on_crashed=[take_up_or_clean_up, end_as_cancelled],
 )
 def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; the UI's form shows it
     """Fine-tune a model, serve it, ask it questions, and leave nothing running."""
@@ -66,10 +72,17 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
     plan = settle_plan(settings, run, owner)  # every gate; an error anywhere creates nothing
 
     compute = ensure_compute.submit(settings, run.compute, plan.finetune_sizes, owner, limits)
-    data = prepare_data.submit(run.data)
-    uploaded = upload_data.submit(settings, data, owner)
-    with nothing_left_running(settings, run, plan.job, plan.endpoint, owner) as begun:
-        cluster, files = compute.result(), uploaded.result()
+    prepared = preparation(run.data).submit(run.data, settings)
+    checked = check_prepared_data.submit(prepared, plan, run.data.max_bad_share)
+    uploaded = upload_data.submit(settings, prepared, owner)
+    spending = Spending(settings, plan, run.compute.steps)
+    with (
+        cost_reported(spending),
+        nothing_left_running(settings, run, plan.job, plan.endpoint, owner) as begun,
+    ):
+        cluster, data, files, _ = (
+            one.result() for one in (compute, prepared, uploaded, checked)
+        )  # the gate of all gates: what follows costs
         job = submit_training(
             settings,
             plan.job,
@@ -86,15 +99,17 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
         )
         endpoint = create_endpoint.submit(settings, plan.endpoint, owner, limits)
         begun.append(endpoint)
-        job = wait_for_training(settings, job, limits)
+        job = wait_for_training(settings, job, limits, spending)
         metrics = review_metrics(connected, plan.experiment, job.name)
         registered = register_model(
             settings, job.name, plan.registered_name, plan.version, plan.model, owner
         )
+        spending.serving_began()
         deployment = deploy_model(
             settings, endpoint.result(), run.endpoint, registered.id, owner, limits
         )
-        asked = data.result().files["test_gen"]
+        spending()
+        asked = fetch_data(settings, data, "test_gen")
         answers = test_endpoint(
             settings, plan.endpoint, deployment, asked.path, asked.rows, run.test
         )
@@ -102,7 +117,7 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
         Result(
             model=plan.model,
             cluster=cluster,
-            data=data.result(),
+            data=data,
             parameters=plan.parameters,
             job=job,
             metrics=metrics,
@@ -112,3 +127,16 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
             answers=answers,
         )
     )
+
+
+@contextmanager
+def cost_reported(spending: Spending) -> Iterator[None]:
+    """Report what the run cost, however it ended; a report that fails is only said."""
+    try:
+        yield
+    finally:
+        spending.serving_ended()
+        try:
+            report_costs(spending)
+        except FineTuneError as error:
+            get_run_logger().error("the cost could not be reported: %s", error)
