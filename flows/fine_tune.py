@@ -1,7 +1,5 @@
 """Fine-tune a chat model on Azure ML, serve it, ask it questions, and leave nothing running."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta

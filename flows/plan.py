@@ -1,7 +1,5 @@
 """Plan a fine-tune: run every gate, say what would be created and what it costs, create nothing."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -1,7 +1,5 @@
 """Remove what dead runs left behind: the last line of defence, which trusts only the tags."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from datetime import UTC, datetime, timedelta

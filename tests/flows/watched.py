@@ -1,0 +1,23 @@
+"""Programs that the tests end in every way: ``python -m tests.flows.watched serve|run RUN.json``.
+
+``serve NAME`` serves the flow; ``run FILE`` runs it in this process, with the file's parameters.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from flows.fine_tune import fine_tune
+from workspace.types import FineTune
+
+
+def main(what: str, given: str) -> None:
+    if what == "serve":
+        fine_tune.serve(name=given, pause_on_shutdown=False)
+    elif what == "run":
+        fine_tune(FineTune.model_validate_json(Path(given).read_text()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])
