@@ -84,8 +84,13 @@ class Serving:
         return found
 
     def regenerate(self, endpoint: str, which: str, value: str | None = None) -> None:
-        """Make one key anew (``primaryKey`` or ``secondaryKey``), or set it to ``value``."""
-        fresh = {**self.keys(endpoint), which: value or secrets.token_urlsafe(24)}
+        """Make one key anew (``primaryKey`` or ``secondaryKey``), or set it to ``value``.
+
+        The SDK sends the present key as the value and expects a new one.
+        """
+        keys = self.keys(endpoint)
+        new = value if value and value not in keys.values() else secrets.token_urlsafe(24)
+        fresh = {**keys, which: new}
         self.store.put("keys", endpoint.lower(), fresh)
 
     def port(self, endpoint: str, deployment: str) -> int | None:

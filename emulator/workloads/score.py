@@ -31,7 +31,9 @@ def read_request(body: bytes) -> tuple[list[Any], dict[str, Any]]:
         data = json.loads(body)["input_data"]
         given = data["input_string"]
     except (ValueError, KeyError, TypeError) as error:
-        raise BadRequest(f"The request is not as expected: {type(error).__name__} {error}.") from None
+        raise BadRequest(
+            f"The request is not as expected: {type(error).__name__} {error}."
+        ) from None
     if not isinstance(given, list) or not given:
         raise BadRequest("input_data.input_string must be a list of conversations.")
     conversations = given if isinstance(given[0], list) else [given]
@@ -64,6 +66,11 @@ def read_parameters(given: Any) -> dict[str, Any]:
     return known
 
 
+def problem(message: str) -> dict[str, Any]:
+    """An error in the shape that Azure's SDK reads."""
+    return {"error": {"code": "BadArgument", "message": message}}
+
+
 def handler(model: Any) -> type[BaseHTTPRequestHandler]:
     turn = threading.Lock()  # one generation at a time: two would share the cores
 
@@ -76,12 +83,12 @@ def handler(model: Any) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if self.path != "/score":
-                self.answer(404, {"error": f"There is nothing at {self.path}; POST to /score."})
+                self.answer(404, problem(f"There is nothing at {self.path}; POST to /score."))
                 return
             try:
                 conversations, parameters = read_request(body)
             except BadRequest as error:
-                self.answer(400, {"error": str(error)})
+                self.answer(400, problem(str(error)))
                 return
             with turn:
                 outputs = model.predict(conversations, params=parameters)
