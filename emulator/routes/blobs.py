@@ -1,5 +1,6 @@
 """The storage account's blob service: block blobs, metadata, lists; authorised as on Azure."""
 
+import asyncio
 import re
 import uuid
 from collections.abc import Awaitable, Callable
@@ -247,7 +248,8 @@ async def put_block_list(request: Request) -> Response:
     except ElementTree.ParseError as error:
         raise ArmError(400, "InvalidXmlDocument", f"XML specified is not valid: {error}") from error
     part = storage.part()
-    storage.commit(container, name, [str(block.text) for block in listed], part)
+    blocks = [str(block.text) for block in listed]
+    await asyncio.to_thread(storage.commit, container, name, blocks, part)  # may be large
     return _stored(request, part)
 
 
