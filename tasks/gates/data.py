@@ -67,11 +67,17 @@ def check_prepared_data(
 ) -> list[Finding]:
     """Look at every row of the prepared files, before anything is submitted.
 
+    A file that this machine does not have was prepared, and looked at, on another: it is left out.
+
     Raises:
         PlanRefused: the data cannot be trained on; names row and field.
     """
     report = Report("data")
-    splits = {name: _whole(name, data.file(name), plan.max_seq_length) for name in data.splits}
+    splits = {
+        name: _whole(name, Path(file.path), plan.max_seq_length)
+        for name, file in data.files.items()
+        if file.here
+    }
     judge_data(splits, TRAIN, TEST, plan.rows_per_step, max_bad_share, report)
     refused = errors(report.findings)
     if refused:

@@ -1,4 +1,5 @@
-"""The budget while a run goes on: a real job, real times, prices that make seconds dear."""
+"""What a run may spend while it goes on, with a real job and prices that make seconds dear; and the
+whole look at its prepared data before that."""
 
 from __future__ import annotations
 
@@ -12,13 +13,16 @@ from prefect import flow
 from flows.plan import settle_plan
 from tasks.compute import ensure_compute
 from tasks.costs import Spending, report_costs
+from tasks.gates.data import check_prepared_data
 from tasks.training import cancel_training, submit_training, wait_for_training
 from tests.conftest import RunningEmulator
 from tests.flows.conftest import small
 from workspace import naming
 from workspace.client import open_client
 from workspace.costs import Actual
-from workspace.errors import BudgetExceeded
+from workspace.dataset import DataChoice, PreparedData, PreparedFile
+from workspace.errors import BudgetExceeded, PlanRefused
+from workspace.findings import Finding
 from workspace.settings import Settings, load_settings
 from workspace.types import FineTune, Ownership
 
@@ -108,3 +112,41 @@ def test_actual_node_hours_are_reported_from_the_jobs_own_times(
     assert all(line.node_hours > 0 for line in found.lines)
     assert found.total > 500
     assert found.estimate is not None and found.estimate.total < 1
+
+
+def test_prepared_data_with_broken_rows_is_refused_before_the_job(
+    stage: RunningEmulator, file: Path
+) -> None:
+    broken = file.read_text().replace('"role": "assistant"', '"role": "robot"', 3)
+    file.write_text(broken)
+    started = stage.summary()["jobs_started"]
+
+    with pytest.raises(PlanRefused, match=r"row 1: field 'messages\[1\]\.role'"):
+        check(small(uuid.uuid4().hex), prepared(file))
+
+    assert stage.summary()["jobs_started"] == started
+
+
+def test_good_prepared_data_is_looked_at_whole(stage: RunningEmulator, file: Path) -> None:
+    found = check(small(uuid.uuid4().hex), prepared(file))
+
+    assert any("16 rows, of which all were looked at" in one.what for one in found)
+
+
+@flow
+def check(run: FineTune, data: PreparedData) -> list[Finding]:
+    owner = Ownership(flow_run_id="test", key=naming.run_key("", run.key), tags={})
+    return check_prepared_data(data, settle_plan(load_settings(), run, owner))
+
+
+def prepared(file: Path) -> PreparedData:
+    rows = len(file.read_text().splitlines())
+    made = PreparedFile(path=str(file), rows=rows, bytes=file.stat().st_size, sha256="")
+    return PreparedData(
+        dataset="a/test",
+        commit="",
+        version="1",
+        manifest="",
+        choice=DataChoice(),
+        files={"train_sft": made, "test_sft": made},
+    )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ import pytest
 from prefect import flow
 
 from flows.plan import main, plan, read_run, settle_plan
-from tests.conftest import ROOT, RunningEmulator
+from tests.conftest import RunningEmulator
 from workspace import naming
 from workspace.errors import PlanRefused
 from workspace.findings import errors
@@ -187,12 +185,16 @@ def test_without_settings_the_plan_says_what_to_set(
     assert (tmp_path / "var/plan/report.json").exists()
 
 
-def test_the_command_ends_with_1_where_there_is_an_error(planning: RunningEmulator) -> None:
-    shown: list[Draft] = []
+def test_the_command_prints_the_report_and_ends_with_1_where_there_is_an_error(
+    planning: RunningEmulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = main(["--set", "model.version=15"])
+    printed = capsys.readouterr().out
+    held = main([])
 
-    assert main(["--set", "model.name=Phi-99"], shown.append) == 1
-    assert main([], shown.append) == 0
-    assert [one.plan is None for one in shown] == [True, False]
+    assert (refused, held) == (1, 0)
+    assert "The plan is refused" in printed and "archived" in printed
+    assert "The plan holds" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -213,17 +215,3 @@ def test_bad_parameters_are_refused_with_the_fields_name(
 
     assert ended.value.code == 1
     assert said in capsys.readouterr().err
-
-
-def test_the_command_prints_the_report(planning: RunningEmulator, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "flows.plan", "--set", "model.version=15"]
-    place = {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-
-    ended = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, **place}, capture_output=True, text=True
-    )
-
-    assert ended.returncode == 1, ended.stderr
-    assert "The plan is refused" in ended.stdout
-    assert "is archived" in ended.stdout
-    assert (tmp_path / "var/plan/report.json").exists()
