@@ -10,7 +10,7 @@ from emulator.routes.registries import REGISTRY
 
 SHORT = {
     WORKSPACE: "{WS}",
-    "/mferp/managementfrontend" + REGISTRY: "{REG}",
+    "/mferp/managementfrontend" + REGISTRY: "{MFE}/{REG}",
     REGISTRY: "{REG}",
     PROVIDER + "/locations/{location}": "{LOCATION}",
     WORKSPACE.rsplit("/", 1)[0]: "{GROUP}/workspaces",
@@ -20,20 +20,20 @@ SHORT = {
 def table() -> str:
     """Markdown: host, path, methods; ``{WS}`` and the like are explained below the table."""
     hosts = {
-        "management": management_routes(),
-        "<region>.api": api_routes(),
-        "<endpoint>.<region>.inference": scoring.ROUTES,
+        "`management`": management_routes(),
+        "`<region>.api`": api_routes(),
+        "`<endpoint>.<region>.inference`": scoring.ROUTES,
         "127.0.0.1, plain http": [*identity.ROUTES, *admin.ROUTES],
         "127.0.0.1, plain http, below /hub": HUB,
     }
     rows = [row for host, routes in hosts.items() for row in sorted(_row(host, r) for r in routes)]
     rows += sorted(
-        f"| <account>.blob | {level}{_comp(comp)} | {method} |"
+        f"| `<account>.blob` | {level}{_comp(comp)} | {method} |"
         for method, level, comp in blobs.HANDLERS
     )
     head = ["| host | path | methods |", "| --- | --- | --- |"]
-    notes = [f"`{short}` is `{long}`" for long, short in SHORT.items() if long[1:6] != "mferp"]
-    return "\n".join([*head, *_merged(rows), "", "; ".join(notes) + "."])
+    notes = [f"- `{short}` is `{long}`" for long, short in SHORT.items()]
+    return "\n".join([*head, *_merged(rows), "", *notes])
 
 
 def _row(host: str, route: Route) -> str:

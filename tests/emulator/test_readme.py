@@ -1,0 +1,45 @@
+"""What ``emulator/README.md`` says is so: its routes, latencies, options, faults."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from emulator.__main__ import parser
+from emulator.faults import REQUEST_KINDS, SERVICE_KINDS
+from emulator.latency import AZURE
+from tests.conftest import ROOT
+
+README = (ROOT / "emulator/README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_routes_is_the_codes_own():
+    printed = subprocess.run(
+        [sys.executable, "-m", "emulator", "routes"],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=30,
+    )  # fmt: skip
+
+    assert README.endswith("\n\n" + printed.stdout)
+
+
+@pytest.mark.parametrize("operation", AZURE)
+def test_every_latency_is_told_with_its_seconds(operation):
+    assert f"| `{operation}` | {AZURE[operation]:g} |" in README
+
+
+def test_every_option_is_told():
+    known = {text for action in parser()._actions for text in action.option_strings}
+    told = set(re.findall(r"(?<!-)--[a-z][a-z-]+", README))
+
+    assert known - {"-h", "--help"} == told
+
+
+def test_every_kind_of_fault_is_told():
+    for kind in REQUEST_KINDS + SERVICE_KINDS:
+        assert f"`{kind}`" in README
+
+
+def test_every_variable_of_the_environment_is_told(emulator):
+    for name in emulator.env:
+        assert f"`{name.upper()}`" in README
