@@ -4,11 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_WORKERS ?= 2
+POOL_TYPE ?= process
 
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo up test check format plan reap bench bench-data faults audit blocks automations lock clean
+.PHONY: help setup demo up test check format plan reap bench bench-data faults audit deploy blocks \
+	automations lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -60,6 +62,11 @@ faults: $(READY)  ## the single-fault sweep; hours
 
 audit: $(READY)  ## known vulnerabilities and licences of the lock
 	$(BIN)/python -m deployments.audit
+
+deploy: $(READY)  ## the deployments of prefect.yaml on the server of PREFECT_API_URL
+	$(BIN)/prefect work-pool inspect fine-tune >/dev/null 2>&1 \
+		|| $(BIN)/prefect work-pool create fine-tune --type $(POOL_TYPE)
+	$(BIN)/prefect deploy --all --no-prompt
 
 blocks: $(READY)  ## register the Prefect blocks
 	$(BIN)/prefect block register --module tasks.blocks

@@ -150,6 +150,11 @@ def _await(process: subprocess.Popen[bytes], name: str, log: Path, ready: Any) -
         time.sleep(0.1)
 
 
+def keep_heartbeats() -> dict[str, str]:
+    """Settings by which a run that dies with its machine is noticed within minutes."""
+    return {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+
+
 def free_port() -> int:
     """A TCP port of this machine that is free now."""
     import socket

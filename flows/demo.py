@@ -19,15 +19,16 @@ from flows.fine_tune import fine_tune
 from workspace.types import FineTune
 
 DEMO: dict[str, Any] = {
-    "data": {"percentage": 5, "max_rows": 12},
+    # Four rows for each of the 8 GPUs that a node of the tutorial's cluster has.
+    "data": {"percentage": 5, "max_rows": 32},
     "parameters": {
-        "num_train_epochs": 4,
+        "num_train_epochs": 3,
         "per_device_train_batch_size": 4,
         "per_device_eval_batch_size": 4,
         "learning_rate": 1e-3,
         "other": {
             "max_seq_length": 64,
-            "logging_steps": 1,
+            "logging_steps": 4,
             "lora_r": 8,
             "lora_alpha": 16,
             "evaluation_strategy": "steps",  # before the first step and after the last
