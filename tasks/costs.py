@@ -10,8 +10,9 @@ from prefect.artifacts import create_markdown_artifact
 
 from tasks.retries import azure_step
 from workspace.costs import TRAINING, Actual, compare, step_nodes
+from workspace.meter import Meter, Metered
 from workspace.plan import Plan
-from workspace.prices import Meter, Metered, Prices, load_prices
+from workspace.prices import Prices, load_prices
 from workspace.rest import get_steps
 from workspace.settings import Settings
 from workspace.types import StepComputes

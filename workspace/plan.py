@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from workspace.cards import ModelCard
+from workspace.declared import Declared, Value
 from workspace.findings import Finding
-from workspace.parameters import Declared, Parameter, Value
+from workspace.parameters import Parameter
 from workspace.prices import Estimate, Nodes
 from workspace.types import Foundation
 

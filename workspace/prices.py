@@ -1,4 +1,4 @@
-"""What a run costs: the price table, the estimate before it, the meter while it goes on.
+"""What a run costs: the price table, and the estimate before it.
 
 Pure arithmetic over a documented table; whoever calls it brings the clock and the file's place.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workspace.errors import BudgetExceeded, SettingsError
+from workspace.errors import SettingsError
 
 SHIPPED = Path(__file__).with_name("prices.toml")
 #: A file of this name in the current folder overrides entries of the shipped table.
@@ -211,7 +211,7 @@ def estimate(
         if per_hour is None:
             unknown.append(f"the price of {nodes.size}")
         elif each is not None:
-            lines.append(_line(what, nodes.size, each * nodes.count, per_hour))
+            lines.append(cost_line(what, nodes.size, each * nodes.count, per_hour))
     return Estimate(
         currency=prices.currency,
         lines=lines,
@@ -235,7 +235,8 @@ def _training_hours(
     return prices.overhead_hours + work.tokens / (speed * nodes.count) / 3600
 
 
-def _line(what: str, size: str, node_hours: float, per_hour: float) -> CostLine:
+def cost_line(what: str, size: str, node_hours: float, per_hour: float) -> CostLine:
+    """Return one line of costs."""
     return CostLine(
         what=what,
         size=size,
@@ -243,58 +244,6 @@ def _line(what: str, size: str, node_hours: float, per_hour: float) -> CostLine:
         per_hour=per_hour,
         cost=node_hours * per_hour,
     )
-
-
-class Metered(BaseModel):
-    """Nodes that bill from ``started`` to ``ended`` (unix seconds), or still do."""
-
-    model_config = ConfigDict(frozen=True)
-
-    what: str
-    nodes: Nodes
-    started: float
-    ended: float | None = None
-
-
-class Meter:
-    """Adds up what has been spent so far, from sizes, times and prices.
-
-    It keeps no clock: each question brings the time. What it knows can be told anew at any time
-    (``set``), so a restarted process builds the same meter from the job and the endpoint.
-    """
-
-    def __init__(self, prices: Prices) -> None:
-        self.prices = prices
-        self._metered: dict[str, Metered] = {}
-
-    def set(self, metered: Metered) -> None:
-        """Count these nodes; the same ``what`` again replaces what was told before."""
-        self._metered[metered.what] = metered
-
-    def lines(self, now: float) -> list[CostLine]:
-        """Return node-hours and costs so far; a size without a price costs nothing."""
-        return [self._line(one, now) for one in self._metered.values()]
-
-    def _line(self, one: Metered, now: float) -> CostLine:
-        until = now if one.ended is None else one.ended
-        hours = max(0.0, until - one.started) / 3600 * one.nodes.count
-        price = self.prices.per_hour(one.nodes.size, low_priority=one.nodes.low_priority)
-        return _line(one.what, one.nodes.size, hours, price or 0.0)
-
-    def spent(self, now: float) -> float:
-        """Return what has been spent until ``now``, in the table's currency."""
-        return total(self.lines(now))
-
-    def check(self, now: float, budget: float | None, doing: str) -> float:
-        """Return what has been spent.
-
-        Raises:
-            BudgetExceeded: that is more than ``budget``.
-        """
-        spent = self.spent(now)
-        if budget is not None and spent > budget:
-            raise BudgetExceeded(spent, budget, self.prices.currency, doing)
-        return spent
 
 
 def total(lines: Iterable[CostLine]) -> float:

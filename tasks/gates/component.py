@@ -6,8 +6,8 @@ from typing import Any
 
 from tasks.retries import azure_step
 from workspace.client import open_registry
+from workspace.declared import read_declared
 from workspace.findings import Report
-from workspace.parameters import read_declared
 from workspace.plan import ComponentFacts
 from workspace.settings import Settings
 

@@ -10,16 +10,8 @@ from hypothesis import strategies as st
 
 from emulator.catalogue import load_catalogue
 from workspace.cards import read_card
-from workspace.parameters import (
-    OURS,
-    Declared,
-    NotCoercible,
-    Settled,
-    Value,
-    coerce,
-    read_declared,
-    settle,
-)
+from workspace.declared import Declared, NotCoercible, Value, coerce, read_declared
+from workspace.parameters import OURS, Settled, settle
 
 SPEC = load_catalogue().components[0]["properties"]["componentSpec"]
 DECLARED = read_declared(SPEC["inputs"])

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from workspace.errors import BudgetExceeded, SettingsError
-from workspace.prices import Meter, Metered, Nodes, Prices, Work, estimate, load_prices
+from workspace.meter import Meter, Metered
+from workspace.prices import Nodes, Prices, Work, estimate, load_prices
 
 GPU = Nodes(size="Standard_ND40rs_v2", count=1)
 SERVING = Nodes(size="Standard_NC6s_v3", count=1)
