@@ -1,5 +1,6 @@
 """The composition root: one store, one clock, every part, every route."""
 
+import json
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emulator import tokens
+from emulator.arm import invalid_content
 from emulator.assets import Assets
 from emulator.base_weights import BaseWeights
 from emulator.catalogue import Catalogue, load_catalogue
@@ -251,10 +253,23 @@ def _unknown_host(host: str, config: Configuration) -> ArmError:
 def _application(emulator: Emulator, routes: Sequence[BaseRoute]) -> Starlette:
     app = Starlette(
         routes=[*routes, Route("/{path:path}", not_emulated, methods=METHODS)],
-        exception_handlers={ArmError: arm_error},
+        exception_handlers={ArmError: arm_error, ValueError: unreadable, Exception: broken},
     )
     app.state.emulator = emulator
     return app
+
+
+async def unreadable(request: Request, error: Exception) -> Response:
+    """A body that is no JSON; another ValueError is a fault of ours."""
+    if isinstance(error, json.JSONDecodeError):
+        return await arm_error(request, invalid_content(str(error)))
+    raise error
+
+
+async def broken(request: Request, _: Exception) -> Response:
+    """A fault of ours, told in ARM's shape; the server logs the traceback."""
+    text = f"{request.method} {request.url.path} failed; see the emulator's log."
+    return await arm_error(request, ArmError(500, "InternalServerError", text))
 
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]

@@ -1,5 +1,6 @@
 """What ARM's resources have in common: paths, ids, the headers of long-running operations."""
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from emulator.configuration import REGION
+from emulator.errors import ArmError
 
 if TYPE_CHECKING:
     from emulator.app import Emulator
@@ -16,6 +18,7 @@ WORKSPACE = (
     "/subscriptions/{subscription}/resourceGroups/{group}"
     "/providers/Microsoft.MachineLearningServices/workspaces/{workspace}"
 )
+PAGE = 100
 TYPE = "Microsoft.MachineLearningServices/workspaces"
 
 
@@ -30,6 +33,32 @@ def system_data(created: float) -> dict[str, str]:
     when = datetime.fromtimestamp(created, UTC).isoformat().replace("+00:00", "Z")
     by = {"createdBy": "emulator", "createdByType": "Application"}
     return {"createdAt": when, "lastModifiedAt": when, **by}
+
+
+async def body_of(request: Request) -> dict[str, Any]:
+    """The request's JSON object; empty where there is none. Raises ArmError 400."""
+    content = await request.body()
+    try:
+        found = json.loads(content) if content else {}
+    except ValueError as error:
+        raise invalid_content(str(error)) from error
+    if not isinstance(found, dict) or not isinstance(found.get("properties") or {}, dict):
+        raise invalid_content("an object was expected")
+    return found
+
+
+def invalid_content(why: str) -> ArmError:
+    """ARM's answer to a body that it cannot read."""
+    text = f"The request content was invalid and could not be deserialized: '{why}'."
+    return ArmError(400, "InvalidRequestContent", text)
+
+
+def _number(request: Request, name: str, default: int) -> int:
+    """A query parameter that counts. Raises ArmError 400."""
+    text = request.query_params.get(name) or str(default)
+    if not text.isdecimal():
+        raise ArmError(400, "BadArgument", f"The query parameter {name} is '{text}', not a number.")
+    return int(text)
 
 
 def accepted(
@@ -60,8 +89,7 @@ def pause(emulator: "Emulator") -> dict[str, str]:
 
 def page(request: Request, found: list[dict[str, Any]]) -> JSONResponse:
     """A list as ARM answers it: ``$top`` and ``$skip``, with a link to what follows."""
-    query = request.query_params
-    start, top = int(query.get("$skip") or 0), int(query.get("$top") or 100)
+    start, top = _number(request, "$skip", 0), _number(request, "$top", PAGE)
     body: dict[str, Any] = {"value": found[start : start + top]}
     if start + top < len(found):
         body["nextLink"] = str(request.url.include_query_params(**{"$skip": start + top}))

@@ -131,16 +131,25 @@ class Serving:
         self.store.delete(ENDPOINT, key)
 
     async def create_deployment(self, key: str) -> None:
-        """Start the scoring process and wait until it is alive. Raises OperationFailed."""
-        await self.clock.sleep(self.profile.seconds("deployment.create"))
+        """Start the scoring process and wait until it is alive. Raises OperationFailed.
+
+        The process comes up within the service's time, not after it: loading is part of that.
+        """
+        serving = asyncio.create_task(self._provision(key))
         try:
-            if fault := self.faults.take("deployment_fails"):
-                raise OperationFailed("OutOfCapacity", fault["message"])
-            await self._serve(key)
+            await self.clock.sleep(self.profile.seconds("deployment.create"))
+            await serving
         except OperationFailed:
             self._set(DEPLOYMENT, key, "Failed")
             raise
+        finally:
+            serving.cancel()
         self._set(DEPLOYMENT, key, "Succeeded")
+
+    async def _provision(self, key: str) -> None:
+        if fault := self.faults.take("deployment_fails"):
+            raise OperationFailed("OutOfCapacity", fault["message"])
+        await self._serve(key)
 
     async def delete_deployment(self, key: str) -> None:
         await self._stop(key)

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulator.arm import TYPE, WORKSPACE, emulator_of, page, system_data
+from emulator.arm import TYPE, WORKSPACE, body_of, emulator_of, page, system_data
 from emulator.assets import KINDS, job_of
 from emulator.errors import ArmError
 from emulator.job_inputs import Unresolvable
@@ -86,7 +86,7 @@ async def put_version(request: Request) -> Response:
     """Register a version. Its bytes are fixed; tags and description may be put again."""
     emulator = emulator_of(request)
     kind, names = _kind(request), request.path_params
-    properties = (await request.json()).get("properties") or {}
+    properties = (await body_of(request)).get("properties") or {}
     if not NAME.fullmatch(names["name"]) or not VERSION.fullmatch(names["version"]):
         text = f"'{names['name']}:{names['version']}' is not a valid asset name and version."
         raise ArmError(400, "UserError", text)
@@ -107,8 +107,13 @@ async def put_version(request: Request) -> Response:
 
 
 def _shown(kind: str, properties: dict[str, Any]) -> dict[str, Any]:
-    """What was given, without nulls; the SDK cannot read a model that has no flavors at all."""
+    """What was given, without nulls, and the job that made it.
+
+    The SDK cannot read a model that has no flavors at all.
+    """
     given = {name: value for name, value in properties.items() if value is not None}
+    if job := job_of(str(given.get("modelUri") or "")):
+        given["jobName"] = job
     return {"flavors": {}, **given} if kind == "models" else given
 
 
@@ -129,9 +134,6 @@ def _check_source(request: Request, properties: dict[str, Any]) -> None:
     uri = str(properties.get("modelUri") or properties.get("dataUri") or "")
     if not uri:
         raise ArmError(400, "UserError", "The asset's address is missing.")
-    job = job_of(uri)
-    if job:
-        properties["jobName"] = job
     try:
         path = emulator.locations.path(uri)
     except Unresolvable as error:

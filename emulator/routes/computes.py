@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulator.arm import TYPE, WORKSPACE, accepted, emulator_of, page, system_data
+from emulator.arm import TYPE, WORKSPACE, accepted, body_of, emulator_of, page, system_data
 from emulator.computes import KIND
 from emulator.configuration import REGION
 from emulator.errors import ArmError, NotEmulated, not_found
@@ -51,7 +51,7 @@ async def put_compute(request: Request) -> Response:
     """Accept the cluster at once; the client follows the operation until it is ready."""
     emulator = emulator_of(request)
     name = request.path_params["name"]
-    body = await request.json()
+    body = await body_of(request)
     properties = body.get("properties") or {}
     _check(request, name, properties)
     known = emulator.computes.get(name)

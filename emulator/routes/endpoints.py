@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulator.arm import TYPE, WORKSPACE, accepted, emulator_of, page, system_data
+from emulator.arm import TYPE, WORKSPACE, accepted, body_of, emulator_of, page, system_data
 from emulator.configuration import REGION
 from emulator.errors import ArmError, NotEmulated, not_found
 from emulator.serving import DEPLOYMENT, ENDPOINT, deployment_key, seconds, state
@@ -84,7 +84,7 @@ async def put_endpoint(request: Request) -> Response:
     emulator = emulator_of(request)
     name = request.path_params["endpoint"]
     _check_name(name, "endpoint")
-    body = await request.json()
+    body = await body_of(request)
     given = body.get("properties") or {}
     if str(given.get("authMode") or "Key").lower() != "key":
         raise NotEmulated("an endpoint's authMode other than 'Key'.")
@@ -153,7 +153,7 @@ async def list_keys(request: Request) -> Response:
 
 async def regenerate_keys(request: Request) -> Response:
     endpoint = find_endpoint(request)
-    body = await request.json()
+    body = await body_of(request)
     kind = str(body.get("keyType") or "Primary").lower()
     if kind not in ("primary", "secondary"):
         raise ArmError(400, "BadArgument", f"'{kind}' is not a key: Primary or Secondary.")
@@ -182,10 +182,10 @@ async def put_deployment(request: Request) -> Response:
     endpoint = find_endpoint(request)
     name = request.path_params["deployment"]
     _check_name(name, "deployment")
-    body = await request.json()
+    body = await body_of(request)
     given = body.get("properties") or {}
     known = emulator.serving.deployment(endpoint["name"], name)
-    if state(endpoint) == "Deleting":
+    if state(endpoint) in ("Creating", "Deleting"):
         _check_idle(endpoint, f"endpoint '{endpoint['name']}'")
     _check_idle(known, f"deployment '{name}'")
     count = (body.get("sku") or {}).get("capacity") or 1
@@ -250,15 +250,10 @@ async def delete_deployment(request: Request) -> Response:
     return accepted(request, operation, None, 202)
 
 
-async def _json(request: Request) -> dict[str, Any]:
-    """The body, which may be left out."""
-    return dict(await request.json()) if await request.body() else {}
-
-
 async def get_logs(request: Request) -> Response:
     """The last lines of the scoring process's own log."""
     found = find_deployment(request)
-    wanted = int((await _json(request)).get("tail") or 100)
+    wanted = int((await body_of(request)).get("tail") or 100)
     path = emulator_of(request).serving.log_path(found["endpoint"], found["name"])
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     return JSONResponse({"content": "\n".join(lines[-wanted:])})

@@ -99,8 +99,8 @@ def test_a_deployment_is_creating_for_minutes(azure):
     azure.move(479)
     path = "onlineEndpoints/chat-end/deployments/blue"
 
+    azure.until(lambda: azure.emulator.serving.port("chat-end", "blue"))
     assert state(azure, path) == "Creating"
-    assert azure.emulator.processes.alive() == []
     azure.move(1)
     azure.until(lambda: state(azure, path) == "Succeeded")
     assert azure.emulator.processes.alive() == ["score chat-end/blue"]
