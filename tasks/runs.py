@@ -61,10 +61,22 @@ def _judged(
         why = f"no heartbeat for {silent.total_seconds():.0f} s"
         get_run_logger().warning("run %s is dead: %s", run.name, why)
         run = run if dry_run else _bury(client, run, why)
-    if owns and not dry_run and take_up(client, run.id):
+    alive = not dead and _lives(run, silent)
+    if owns and not dry_run and not alive:
+        run, alive = _decided(client, run)
+    return _owner(run, alive=alive)
+
+
+def _decided(client: SyncPrefectClient, run: FlowRun) -> tuple[FlowRun, bool]:
+    """Take a dead run up again, or, where nobody did that in time, see that nobody does later."""
+    if run.state is not None and run.state.name == "AwaitingRetry":
+        why = "Nobody took the run up again in time; its leftovers are removed."
+        client.set_flow_run_state(run.id, Crashed(message=why), force=True)
+        return client.read_flow_run(run.id), False
+    taken_up = take_up(client, run.id)
+    if taken_up:
         get_run_logger().warning("run %s is taken up again", run.name)
-        run, dead = client.read_flow_run(run.id), False
-    return _owner(run, alive=not dead and _lives(run, silent))
+    return client.read_flow_run(run.id), taken_up
 
 
 def _living(client: SyncPrefectClient, flow: str) -> list[FlowRun]:

@@ -32,19 +32,19 @@ class RunningEmulator:
         return self.env["EMULATOR_ADMIN_URL"]
 
     def summary(self) -> dict[str, Any]:
-        return dict(self._ask("GET", "summary"))
+        return dict(self.ask("GET", "summary"))
 
     def requests(self, after: int = 0) -> list[dict[str, Any]]:
-        found = self._ask("GET", f"requests?after={after}")
+        found = self.ask("GET", f"requests?after={after}")
         return list(found["requests"] if isinstance(found, dict) else found)
 
     def add_fault(self, **fault: Any) -> dict[str, Any]:
-        return dict(self._ask("POST", "faults", fault))
+        return dict(self.ask("POST", "faults", fault))
 
     def clear_faults(self) -> None:
-        self._ask("DELETE", "faults")
+        self.ask("DELETE", "faults")
 
-    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
         import httpx
 
         with httpx.Client(trust_env=False, timeout=30) as http:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from workspace.types import FineTune
 
 
 def main(what: str, given: str) -> None:
+    # Where tests run in the background, programs inherit that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if what == "serve":
         fine_tune.serve(name=given, pause_on_shutdown=False)
     elif what == "run":

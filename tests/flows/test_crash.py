@@ -1,0 +1,73 @@
+"""A run whose process dies goes on where its job is; one that nobody takes up again is reaped."""
+
+from __future__ import annotations
+
+import signal
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from flows.reap import reap
+from tests.conftest import RunningEmulator, environment
+from tests.flows.conftest import small
+from tests.flows.watching import Stage, flow_processes, kill, stage, until
+from workspace.naming import endpoint_name, job_name, run_key
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def watched(
+    shared_emulator: RunningEmulator, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    shared_emulator.clear_faults()
+    with stage(shared_emulator, tmp_path_factory.mktemp("crashed")) as found:
+        yield found
+
+
+def test_a_killed_run_is_taken_up_again_and_adopts_its_job(watched: Stage) -> None:
+    run = small(uuid.uuid4().hex)
+    job = job_name(run_key("", run.key))
+    started = watched.emulator.summary()["jobs_started"]
+    with watched.served("killed") as runner:
+        flow_run = watched.trigger("killed", run)
+        until("the job is there", lambda: watched.job(job))
+
+        for process in flow_processes(runner):
+            kill(process, signal.SIGKILL)
+
+        until("the run is begun again", lambda: watched.flow_run(flow_run).run_count == 2)
+        state = watched.ended(flow_run)
+        assert state.is_completed(), state
+    assert watched.emulator.summary()["jobs_started"] == started + 1
+    assert watched.endpoints() == []
+
+
+def test_a_run_that_died_with_its_runner_is_reaped(watched: Stage) -> None:
+    run = small(uuid.uuid4().hex)
+    run = run.model_copy(
+        update={"parameters": run.parameters.model_copy(update={"num_train_epochs": 10_000})}
+    )
+    run.parameters.other["max_steps"] = 100_000
+    key = run_key("", run.key)
+    with watched.script(run) as process:
+        until("the job runs", lambda: watched.job(job_name(key)) == "Running")
+        until("the endpoint is there", lambda: endpoint_name(key) in watched.endpoints())
+        flow_run = watched.run_of(run)
+        assert flow_run is not None
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+    assert watched.flow_run(flow_run.id).state_name == "Running"  # the state lies
+
+    with watched.prefect(), environment(watched.env):
+        until("its heartbeat was heard", lambda: _reaped(str(flow_run.id)), 60)
+
+    assert watched.flow_run(flow_run.id).state_name == "Crashed"
+    assert watched.job(job_name(key)) == "Canceled"
+    assert endpoint_name(key) not in watched.endpoints()
+
+
+def _reaped(flow_run_id: str) -> bool:
+    decisions = reap(silent_minutes=0.05)
+    return any(one.remove for one in decisions if one.found.flow_run_id == flow_run_id)
