@@ -59,9 +59,7 @@ def weights_of(left: Mapping[str, Any]) -> str:
     return names[left["weights"]]
 
 
-def make_report(
-    found: Mapping[str, Any], left: Mapping[str, Any], weights: str
-) -> dict[str, Any]:
+def make_report(found: Mapping[str, Any], left: Mapping[str, Any], weights: str) -> dict[str, Any]:
     """The report as data; what did not come to be is None or empty."""
     result = found.get("result") or {}
     curves = (result.get("metrics") or {}).get("curves") or {}

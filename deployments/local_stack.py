@@ -33,7 +33,7 @@ class NotStarted(RuntimeError):
 
 @contextmanager
 def running(
-    name: str, argv: list[str], log: Path, env: Mapping[str, str] | None = None
+    argv: list[str], log: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A program in a session of its own; afterwards it and what it started are gone."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def emulator(state: Path, *options: str) -> Iterator[dict[str, str]]:
     command = [sys.executable, "-m", "emulator", "--state", str(state), "--cache", str(CACHE)]
     log = state.parent / "emulator.log"
     log.unlink(missing_ok=True)
-    with running("The emulator", [*command, *options], log) as process:
+    with running([*command, *options], log) as process:
         _await(process, "The emulator", log, lambda: "ready" in log.read_text(errors="replace"))
         yield emulator_environment(state)
 
@@ -129,7 +129,7 @@ def prefect_server(home: Path, port: int) -> Iterator[dict[str, str]]:
     log = home / "server.log"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
     argv = [*command, "--port", str(port)]
-    with running("The Prefect server", argv, log, settings) as process:
+    with running(argv, log, settings) as process:
 
         def healthy() -> bool:
             try:

@@ -32,11 +32,11 @@ def main(argv: list[str]) -> int:
     given = parser.parse_args(argv)
     stopped = threading.Event()
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(_: int, __: FrameType | None) -> None:
         stopped.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, stop)
     HOME.mkdir(parents=True, exist_ok=True)
     print("Starting; a minute the first time ...", flush=True)
     try:
@@ -54,10 +54,15 @@ def stay_up(port: int, weights: str, stopped: threading.Event) -> None:
         emulator(HOME / "emulator", "--weights", weights) as azure,
         prefect_server(HOME / "prefect", port) as prefect,
         running(
-            "The deployments",
             serve,
             HOME / "serve.log",
-            {**os.environ, **azure, **prefect, **keep_heartbeats(), "FINETUNE_DATA": str(HOME / "data")},
+            {
+                **os.environ,
+                **azure,
+                **prefect,
+                **keep_heartbeats(),
+                "FINETUNE_DATA": str(HOME / "data"),
+            },
         ) as served,
     ):
         print(

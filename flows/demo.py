@@ -10,25 +10,22 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
-from uuid import UUID
-
-from prefect import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from flows.fine_tune import fine_tune
+from flows.observed import step_seconds
 from workspace.types import FineTune
 
 DEMO: dict[str, Any] = {
-    # Four rows for each of the 8 GPUs that a node of the tutorial's cluster has.
-    "data": {"percentage": 5, "max_rows": 32},
+    # Two rows for each of the 8 GPUs that a node of the tutorial's cluster has.
+    "data": {"percentage": 5, "max_rows": 16},
     "parameters": {
-        "num_train_epochs": 3,
-        "per_device_train_batch_size": 4,
-        "per_device_eval_batch_size": 4,
+        "num_train_epochs": 5,
+        "per_device_train_batch_size": 2,
+        "per_device_eval_batch_size": 8,
         "learning_rate": 1e-3,
         "other": {
             "max_seq_length": 64,
-            "logging_steps": 4,
+            "logging_steps": 8,  # once an epoch
             "lora_r": 8,
             "lora_alpha": 16,
             "evaluation_strategy": "steps",  # before the first step and after the last
@@ -42,17 +39,6 @@ DEMO: dict[str, Any] = {
 def demo_run() -> FineTune:
     """Return the demo's parameters."""
     return FineTune.model_validate(DEMO)
-
-
-def step_seconds(flow_run_id: UUID) -> dict[str, float]:
-    """Return how long each task of a flow run took, in the order in which they began."""
-    wanted = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
-    with get_client(sync_client=True) as client:
-        runs = client.read_task_runs(flow_run_filter=wanted, limit=200)
-    begun = sorted((run for run in runs if run.start_time), key=lambda run: str(run.start_time))
-    return {
-        run.name.rsplit("-", 1)[0]: round(run.total_run_time.total_seconds(), 2) for run in begun
-    }
 
 
 def main(target: Path) -> int:

@@ -14,6 +14,7 @@ from flows.endings import (
     nothing_left_running,
     take_up_or_clean_up,
 )
+from flows.observed import tell_how_it_ended
 from flows.plan import settle_plan
 from tasks.compute import ensure_compute
 from tasks.connection import connect, find_settings
@@ -58,8 +59,10 @@ def ownership(run: FineTune) -> Ownership:
     flow_run_name=run_name,
     validate_parameters=True,
     on_running=[note_that_it_runs_here, watch_for_cancellation],
-    on_cancellation=[clean_up_cancelled],
-    on_crashed=[take_up_or_clean_up, end_as_cancelled],
+    on_completion=[tell_how_it_ended],
+    on_failure=[tell_how_it_ended],
+    on_cancellation=[clean_up_cancelled, tell_how_it_ended],
+    on_crashed=[take_up_or_clean_up, end_as_cancelled, tell_how_it_ended],
 )
 def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; the UI's form shows it
     """Fine-tune a model, serve it, ask it questions, and leave nothing running."""

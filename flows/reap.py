@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from prefect import flow, get_run_logger
 from prefect.futures import PrefectFuture
 
+from flows.observed import tell_of_expired
 from tasks.connection import find_settings
 from tasks.endpoints import delete_endpoint
 from tasks.leftovers import find_leftovers, publish_reaping
@@ -20,7 +21,7 @@ from workspace.types import Deadlines, Ownership
 FLOW = "fine-tune"
 
 
-@flow(name="reap", validate_parameters=True)
+@flow(name="reap", validate_parameters=True, on_completion=[tell_of_expired])
 def reap(
     dry_run: bool = False, silent_minutes: float = 10, deadlines: Deadlines | None = None
 ) -> list[Decision]:

@@ -108,7 +108,7 @@ def served(
     home = tmp_path_factory.mktemp("served")
     env = {**server.env, **shared_emulator.env, "FINETUNE_DATA": str(home / "data")}
     command = [sys.executable, "-m", "deployments.serve"]
-    with running("The deployments", command, home / "serve.log", env):
+    with running(command, home / "serve.log", env):
         until("deployments are served", lambda: _ready(server, home / "serve.log"), 120)
         yield Stack(server, shared_emulator, home / "serve.log")
 

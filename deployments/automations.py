@@ -1,0 +1,205 @@
+"""The automations, as code: ``make automations`` installs them, and may be repeated.
+
+Each is found by its name: what exists is brought up to date, nothing is made twice. With
+``--notify TYPE/NAME`` (a Prefect block that notifies, or a ``webhook``) the alarms reach people;
+without it they show in the event feed only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from prefect.automations import AutomationCore
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.events.actions import CallWebhook, DoNothing, RunDeployment, SendNotification
+from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.exceptions import ObjectNotFound
+
+from deployments.declared import declarations
+from flows.observed import BUDGET_EXCEEDED, ENDPOINT_EXPIRED
+
+FINE_TUNE, REAPER = "fine-tune", "reap/every-15-minutes"
+ANY_RUN = {"prefect.resource.id": ["prefect.flow-run.*"]}
+ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled")}
+#: What a run does that has a reason to send no heartbeat.
+QUIET = {f"prefect.flow-run.{state}" for state in ("Suspended", "Paused", "AwaitingRetry")}
+HEARTBEAT = "prefect.flow-run.heartbeat"
+
+Alarm = SendNotification | CallWebhook | DoNothing
+
+
+class NotInstalled(RuntimeError):
+    """Something that the automations refer to is not on the server."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to raise an alarm."""
+
+    silent: timedelta = timedelta(minutes=3)
+    without_success: timedelta = timedelta(days=8)
+
+
+def automations(alarm: Alarm, reaper: Any, limits: Limits) -> list[AutomationCore]:
+    """Return all automations; ``reaper`` is the id of the reaper's deployment."""
+    reap = RunDeployment(
+        deployment_id=reaper,
+        # Half of the silence: the reaper looks for itself, and a run that beats again lives on.
+        parameters={"silent_minutes": limits.silent.total_seconds() / 120},
+    )
+    return [
+        AutomationCore(
+            name="fine-tune: a run failed",
+            description="A fine-tune ended Failed, TimedOut or Crashed.",
+            trigger=_when({"prefect.flow-run.Failed", "prefect.flow-run.TimedOut", _CRASHED}),
+            actions=[alarm],
+        ),
+        AutomationCore(
+            name="fine-tune: a run fell silent",
+            description="No heartbeat: the reaper looks whether it is dead, and takes it up again.",
+            trigger=EventTrigger(
+                match=ANY_RUN,
+                match_related=_of([FINE_TUNE]),
+                after={HEARTBEAT},
+                expect={HEARTBEAT, *ENDED, *QUIET},
+                for_each={"prefect.resource.id"},
+                posture=Posture.Proactive,
+                within=limits.silent,
+            ),
+            actions=[reap],
+        ),
+        AutomationCore(
+            name="fine-tune: a run crashed",
+            description="What it left is taken up again or removed at once, not at the quarter.",
+            trigger=_when({_CRASHED}),
+            actions=[reap],
+        ),
+        AutomationCore(
+            name="fine-tune: an endpoint outlived its expiry",
+            description="The reaper found one that should have been gone. It bills.",
+            trigger=EventTrigger(match={}, expect={ENDPOINT_EXPIRED}, posture=Posture.Reactive),
+            actions=[alarm],
+        ),
+        AutomationCore(
+            name="fine-tune: over budget",
+            description="A run was ended because it had spent more than run.budget.",
+            trigger=EventTrigger(match={}, expect={BUDGET_EXCEEDED}, posture=Posture.Reactive),
+            actions=[alarm],
+        ),
+        AutomationCore(
+            name="fine-tune: a schedule is late",
+            description="A run was due and nobody took it up: is a worker or serve.py running?",
+            trigger=_when({"prefect.flow-run.Late"}, _flow_names()),
+            actions=[alarm],
+        ),
+        AutomationCore(
+            name="fine-tune: no success for long",
+            description=f"No fine-tune completed within {limits.without_success.days} days.",
+            trigger=EventTrigger(
+                match=ANY_RUN,
+                match_related=_of([FINE_TUNE]),
+                expect={"prefect.flow-run.Completed"},
+                posture=Posture.Proactive,
+                within=limits.without_success,
+            ),
+            actions=[alarm],
+        ),
+    ]
+
+
+_CRASHED = "prefect.flow-run.Crashed"
+
+
+def _when(events: set[str], flows: Iterable[str] = (FINE_TUNE,)) -> EventTrigger:
+    return EventTrigger(
+        match=ANY_RUN, match_related=_of(flows), expect=events, posture=Posture.Reactive
+    )
+
+
+def _of(flows: Iterable[str]) -> dict[str, Any]:
+    return {"prefect.resource.role": "flow", "prefect.resource.name": list(flows)}
+
+
+def _flow_names() -> list[str]:
+    functions = (one["entrypoint"].split(":")[1] for one in declarations())
+    return sorted(name.replace("_", "-") for name in functions)
+
+
+def install(client: SyncPrefectClient, wanted: list[AutomationCore]) -> dict[str, str]:
+    """Create what is missing and update the rest; what was done, by name."""
+    done = {}
+    for one in wanted:
+        found = client.read_automations_by_name(one.name)
+        if found:
+            client.update_automation(found[0].id, one)
+        else:
+            client.create_automation(one)
+        done[one.name] = "updated" if found else "created"
+    return done
+
+
+def find_alarm(client: SyncPrefectClient, block: str | None) -> Alarm:
+    """Return the action that tells people, by a block ``TYPE/NAME``; none: the event feed only.
+
+    Raises:
+        NotInstalled: there is no such block.
+    """
+    if block is None:
+        return DoNothing()
+    kind, _, name = block.partition("/")
+    try:
+        document = client.read_block_document_by_name(name, kind)
+    except ObjectNotFound:
+        raise NotInstalled(
+            f"There is no block '{block}'. Make it in the UI, and give TYPE/NAME as in its address."
+        ) from None
+    if kind == "webhook":
+        return CallWebhook(block_document_id=document.id, payload=_TEXT)
+    return SendNotification(
+        block_document_id=document.id, subject="{{ automation.name }}", body=_TEXT
+    )
+
+
+_TEXT = "{{ automation.name }}: {{ event.event }} of {{ event.resource.name or event.resource.id }}"
+
+
+def find_reaper(client: SyncPrefectClient) -> Any:
+    """Return the id of the reaper's deployment.
+
+    Raises:
+        NotInstalled: it is not deployed.
+    """
+    try:
+        return client.read_deployment_by_name(REAPER).id
+    except ObjectNotFound:
+        raise NotInstalled(
+            f"There is no deployment '{REAPER}'. Run 'make deploy' or deployments/serve.py first."
+        ) from None
+
+
+def main(argv: list[str]) -> int:
+    """Install all automations; 1 if something they need is not there."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.automations", description=__doc__)
+    parser.add_argument("--notify", metavar="TYPE/NAME", help="block that tells people")
+    parser.add_argument("--silent-seconds", type=float, default=180, help="without a heartbeat")
+    parser.add_argument("--success-days", type=float, default=8, help="without a completed run")
+    given = parser.parse_args(argv)
+    limits = Limits(timedelta(seconds=given.silent_seconds), timedelta(days=given.success_days))
+    try:
+        with get_client(sync_client=True) as client:
+            alarm, reaper = find_alarm(client, given.notify), find_reaper(client)
+            done = install(client, automations(alarm, reaper, limits))
+    except NotInstalled as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(f"{what}  {name}" for name, what in done.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
