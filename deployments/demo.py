@@ -27,7 +27,7 @@ def main() -> int:
     began = time.monotonic()
     print("Starting an emulated Azure ML and a Prefect server on this machine ...", flush=True)
     with (
-        emulator(HOME / "emulator", "--weights", "smollm2") as azure,
+        emulator(HOME / "emulator", "--weights", "smollm2", "--preload") as azure,
         prefect_server(HOME / "prefect", free_port()) as prefect,
     ):
         found = run_flow({**os.environ, **azure, **prefect, "FINETUNE_DATA": str(HOME / "data")})

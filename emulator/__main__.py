@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--state", type=Path, default=Path(".emulator"), help="its state folder")
     whole.add_argument("--cache", type=Path, help="weights and data, shared; default STATE/cache")
     whole.add_argument("--weights", choices=["tiny", "smollm2"], default="tiny")
+    whole.add_argument("--preload", action="store_true", help="start workloads from a warm process")
     whole.add_argument("--profile", choices=sorted(PROFILES), default="fast", help="latencies")
     whole.add_argument("--time-scale", type=float, default=1.0, help="0.01: a minute in 0.6 s")
     whole.add_argument(
@@ -84,6 +85,7 @@ def serve(given: argparse.Namespace) -> int:
         profile=given.profile,
         time_scale=given.time_scale,
         weights=given.weights,
+        preload=given.preload,
         latencies=tuple(given.latency),
         event_webhook=given.event_webhook,
         allowed_hosts=tuple(given.allow_host),

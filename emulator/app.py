@@ -86,6 +86,8 @@ class Emulator:
 
     async def start(self) -> None:
         """Take up what an earlier process on this state left under way."""
+        if self.config.preload:
+            await self.processes.preload(WORKLOADS)
         self.operations.recover()
         self.serving.recover()
         await self.runner.recover()

@@ -45,6 +45,7 @@ class Configuration:
     profile: str = "fast"
     time_scale: float = 1.0
     weights: str = "tiny"
+    preload: bool = False
     latencies: tuple[tuple[str, float], ...] = ()
     event_webhook: str | None = None
     allowed_hosts: tuple[str, ...] = ()

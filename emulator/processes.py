@@ -5,13 +5,18 @@ made from a short list, and it goes when the emulator goes, also when that is ki
 """
 
 import asyncio
+import json
 import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 LEASH = Path(__file__).with_name("leash.py")
+PRELOAD = Path(__file__).with_name("preload.py")
 
 # What a program needs to run at all. No proxy, no token, no setting of who started the emulator.
 INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SYSTEMROOT")
@@ -29,10 +34,45 @@ class ProcessNotStarted(RuntimeError):
         return f"Process '{self.name}' could not be started: {self.reason}."
 
 
+class Leash(Protocol):
+    """What holds a program: our end of its pipes, and its exit code."""
+
+    returncode: int | None
+    stdin: Any
+    stdout: Any
+
+    async def wait(self) -> int: ...
+
+
+class ForkedLeash:
+    """A leash that the preloader forked; its pipes are one connection (see ``preload.py``)."""
+
+    def __init__(self, stdout: asyncio.StreamReader, stdin: asyncio.StreamWriter) -> None:
+        self.stdout = stdout
+        self.stdin = stdin
+        self.returncode: int | None = None
+        self._ended: asyncio.Task[int] | None = None
+
+    async def wait(self) -> int:
+        """The program's exit code, which is the last line of the connection."""
+        if self._ended is None:
+            self._ended = asyncio.create_task(self._read_code())
+        return await asyncio.shield(self._ended)
+
+    async def _read_code(self) -> int:
+        try:
+            line = await self.stdout.readline()
+        except ConnectionError:
+            line = b""
+        self.returncode = int(line) if line.strip().isdigit() else 128 + 9  # it was killed
+        self.stdin.close()
+        return self.returncode
+
+
 class Running:
     """A started process. ``pid`` is the program's own pid, and its process group's."""
 
-    def __init__(self, name: str, pid: int, leash: asyncio.subprocess.Process) -> None:
+    def __init__(self, name: str, pid: int, leash: "Leash") -> None:
         self.name = name
         self.pid = pid
         self.started = time.time()
@@ -64,7 +104,11 @@ class Running:
             leash.write(order)
 
     def _release(self) -> None:
-        if self._leash.stdin is not None:
+        if self._leash.stdin is None or self._leash.stdin.is_closing():
+            return
+        if isinstance(self._leash, ForkedLeash):
+            self._leash.stdin.write_eof()  # the exit code still comes the other way
+        else:
             self._leash.stdin.close()
 
 
@@ -76,6 +120,8 @@ class Processes:
         self._running: set[Running] = set()
         self._watchers: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._scripts: Path | None = None
+        self._socket = folder / "preload"
 
     async def start(
         self,
@@ -95,15 +141,9 @@ class Processes:
         if not cwd.is_dir():
             raise ProcessNotStarted(name, f"its folder {cwd} does not exist")
         log.parent.mkdir(parents=True, exist_ok=True)
-        leash = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", str(LEASH), str(log.absolute()), *argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            cwd=cwd,
-            env=self._environment(env or {}),
-            start_new_session=True,  # a Ctrl-C at the terminal is the emulator's to handle
-        )  # fmt: skip
+        values = self._environment(env or {})
+        leash: Leash | None = await self._forked(argv, cwd, log, values)
+        leash = leash or await self._spawned(argv, cwd, log, values)
         running = Running(name, await self._pid(name, leash), leash)
         self._running.add(running)
         watcher = asyncio.create_task(self._forget_when_done(running))
@@ -118,12 +158,55 @@ class Processes:
         self._closing = True
         await asyncio.gather(*(running.stop() for running in list(self._running)))
         await asyncio.gather(*self._watchers)
+        if self._scripts is not None:
+            shutil.rmtree(self._socket.parent, ignore_errors=True)
 
     def alive(self) -> list[str]:
-        """Names of the processes that run now."""
-        return sorted(running.name for running in self._running if running.running)
+        """Names of the programs that run now; the preloader is none."""
+        return sorted(one.name for one in self._running if one.running and one.name != "preload")
 
-    async def _pid(self, name: str, leash: asyncio.subprocess.Process) -> int:
+    async def preload(self, scripts: Path) -> None:
+        """From now on start the Python scripts of this folder from a process with their libraries.
+
+        Until that process is ready, and should it die, they are started the slower way.
+        """
+        self._socket = Path(tempfile.mkdtemp(prefix="emulator-")) / "preload"
+        self._scripts = scripts
+        argv = [sys.executable, str(PRELOAD), str(self._socket)]
+        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / "preload.log"
+        await self.start("preload", argv, cwd=self.folder, log=log, env=quiet)
+
+    async def _forked(
+        self, argv: list[str], cwd: Path, log: Path, env: Mapping[str, str]
+    ) -> ForkedLeash | None:
+        """The program, forked from the preloader; None if that cannot be."""
+        mine = self._scripts is not None and argv[0] == sys.executable
+        if not mine or Path(argv[1]).parent != self._scripts or not self._socket.exists():
+            return None
+        try:
+            stdout, stdin = await asyncio.open_unix_connection(str(self._socket))
+        except OSError:
+            return None
+        asked = {"log": str(log.absolute()), "cwd": str(cwd), "env": dict(env), "argv": argv}
+        stdin.write(json.dumps(asked).encode() + b"\n")
+        return ForkedLeash(stdout, stdin)
+
+    async def _spawned(
+        self, argv: list[str], cwd: Path, log: Path, env: Mapping[str, str]
+    ) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", str(LEASH), str(log.absolute()), *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            cwd=cwd,
+            env=env,
+            start_new_session=True,  # a Ctrl-C at the terminal is the emulator's to handle
+        )  # fmt: skip
+
+    async def _pid(self, name: str, leash: Leash) -> int:
         assert leash.stdout is not None
         answer = (await leash.stdout.readline()).decode().strip()
         if answer.isdigit():

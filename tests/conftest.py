@@ -108,7 +108,7 @@ def environment(values: dict[str, str]) -> Iterator[None]:
 def shared_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEmulator]:
     """One emulator for the whole session: tiny weights, no latency."""
     state = tmp_path_factory.mktemp("emulator") / "state"
-    with running_emulator(state, "--weights", "tiny", "--profile", "fast") as found:
+    with running_emulator(state, "--preload") as found:
         yield found
 
 
