@@ -91,10 +91,10 @@ def test_a_held_request_goes_on_when_it_is_released(client, emulator, kind, ther
     fault = emulator.add_fault(kind=kind, method="PUT", path="/computes/")
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(cluster, client, name)
-        held = emulator._ask("GET", f"faults/{fault['id']}?wait=10")
+        held = emulator.ask("GET", f"faults/{fault['id']}?wait=10")
         during = is_there(client, name)
         waiting = not asked.done()
-        emulator._ask("POST", f"faults/{fault['id']}/release")
+        emulator.ask("POST", f"faults/{fault['id']}/release")
         answer = asked.result(10)
 
     assert held["hit"] and waiting
@@ -114,8 +114,8 @@ def test_a_held_request_that_is_dropped_never_reaches_the_service(client, emulat
 
     asking = threading.Thread(target=ask)
     asking.start()
-    emulator._ask("GET", f"faults/{fault['id']}?wait=10")
-    emulator._ask("POST", f"faults/{fault['id']}/release?drop=true")
+    emulator.ask("GET", f"faults/{fault['id']}?wait=10")
+    emulator.ask("POST", f"faults/{fault['id']}/release?drop=true")
     asking.join(10)
 
     assert failures
@@ -161,7 +161,7 @@ def test_cleared_faults_let_go_of_what_they_hold(client, emulator):
     fault = emulator.add_fault(kind="hold_before", path="/computes$")
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(client.get, "computes")
-        emulator._ask("GET", f"faults/{fault['id']}?wait=10")
+        emulator.ask("GET", f"faults/{fault['id']}?wait=10")
         emulator.clear_faults()
 
         assert asked.result(10).status_code == 200
