@@ -1,4 +1,4 @@
-"""Start workloads without their imports' seconds: a process that has the libraries loaded forks them.
+"""Start workloads without their imports' seconds: a process with the libraries loaded forks them.
 
     python preload.py SOCKET WORKLOADS
 
@@ -40,7 +40,8 @@ LIBRARIES = (
 def leash_module() -> ModuleType:
     """The leash, from the file beside this one; nothing else of that folder can be imported."""
     spec = importlib.util.spec_from_file_location("leash", Path(__file__).with_name("leash.py"))
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -65,7 +66,7 @@ def run_script(argv: list[str]) -> NoReturn:
         runpy.run_path(argv[1], run_name="__main__")
     except SystemExit as end:
         if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
+            sys.stderr.write(f"{end.code}\n")
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:  # what the interpreter would print at the end of a script
         traceback.print_exc()
@@ -98,7 +99,7 @@ def serve_one(connection: socket.socket, leash: ModuleType) -> NoReturn:
         os.close(report)
         run_script(argv)
 
-    leash.become = become
+    vars(leash)["become"] = become
     code = leash.main([asked["log"], *asked["argv"]])
     os.write(1, f"{code}\n".encode())
     os._exit(0)

@@ -37,10 +37,12 @@ class ProcessNotStarted(RuntimeError):
 class Leash(Protocol):
     """What holds a program: our end of its pipes, and its exit code."""
 
-    returncode: int | None
-    stdin: Any
-    stdout: Any
-
+    @property
+    def returncode(self) -> int | None: ...
+    @property
+    def stdin(self) -> Any: ...
+    @property
+    def stdout(self) -> Any: ...
     async def wait(self) -> int: ...
 
 
@@ -142,8 +144,8 @@ class Processes:
             raise ProcessNotStarted(name, f"its folder {cwd} does not exist")
         log.parent.mkdir(parents=True, exist_ok=True)
         values = self._environment(env or {})
-        leash: Leash | None = await self._forked(argv, cwd, log, values)
-        leash = leash or await self._spawned(argv, cwd, log, values)
+        forked = await self._forked(argv, cwd, log, values)
+        leash: Leash = forked or await self._spawned(argv, cwd, log, values)
         running = Running(name, await self._pid(name, leash), leash)
         self._running.add(running)
         watcher = asyncio.create_task(self._forget_when_done(running))

@@ -81,9 +81,8 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
         cost_reported(spending),
         nothing_left_running(settings, run, plan.job, plan.endpoint, owner) as begun,
     ):
-        cluster, data, files, _ = (
-            one.result() for one in (compute, prepared, uploaded, checked)
-        )  # the gate of all gates: what follows costs
+        cluster, data, files = compute.result(), prepared.result(), uploaded.result()
+        checked.result()  # the last gate: what follows costs
         job = submit_training(
             settings,
             plan.job,

@@ -177,7 +177,9 @@ def wait_for_training(
 def _steps(client: MLClient, job: str) -> list[tuple[str, str]]:
     """Return name and status of the job's steps, in the order in which they began."""
     children = list(client.jobs.list(parent_job_name=job))
-    steps = [(str(child.display_name or child.name), state_text(child.status)) for child in children]
+    steps = [
+        (str(child.display_name or child.name), state_text(child.status)) for child in children
+    ]
     return steps[::-1]
 
 

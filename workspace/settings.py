@@ -85,15 +85,15 @@ class Settings(BaseSettings):
     )
 
     @classmethod
-    def settings_customise_sources(
+    def settings_customise_sources(  # type: ignore[override]  # names only those it uses
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        **others: PydanticBaseSettingsSource,  # no .env, no secrets folder
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put the environment first: what a caller passes fills the gaps only."""
+        del settings_cls, others
         return (env_settings, init_settings)
 
 
