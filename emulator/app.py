@@ -89,6 +89,7 @@ class Emulator:
         if self.config.preload:
             await self.processes.preload(WORKLOADS)
         self.operations.recover()
+        self.computes.recover()
         self.serving.recover()
         await self.runner.recover()
 

@@ -11,6 +11,11 @@ from emulator.operations import OperationFailed, Operations
 from emulator.store import Store
 
 KIND = "compute"
+RESUMED = {
+    "Creating": "compute.create",
+    "Updating": "compute.create",
+    "Deleting": "compute.delete",
+}
 
 
 @dataclass
@@ -74,6 +79,14 @@ class Computes:
         self.store.put(KIND, key, cluster)
         if problem is not None:
             raise problem
+
+    def recover(self) -> None:
+        """After a kill: what was stored and its operation not yet gets its operation now."""
+        for cluster in self.store.list(KIND):
+            key = cluster["name"].lower()
+            verb = RESUMED.get(state(cluster))
+            if verb is not None and self.operations.busy(key) is None:
+                self.operations.begin(verb, key)
 
     async def delete(self, key: str) -> None:
         await self.clock.sleep(self.profile.seconds("compute.delete"))

@@ -30,6 +30,7 @@ DURATION = re.compile(r"P(?:0D)?T(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?")
 STARTS_WITHIN_S = 180.0
 LOOK_EVERY_S = 0.05  # at a process that is coming up
 CRASH = "import sys; print('scoring script failed:', sys.argv[1]); sys.exit(1)"
+RESUMED = {"Creating": "create", "Updating": "create", "Deleting": "delete"}
 LONGEST_PAUSE_S = 300.0  # between two starts of a process that keeps crashing
 
 
@@ -122,8 +123,7 @@ class Serving:
     async def delete_endpoint(self, key: str) -> None:
         """Take the endpoint away with all that serves behind it."""
         for deployment in self.deployments(key):
-            name = deployment_key(key, deployment["name"])
-            await self._stop(name)
+            await self._stop(deployment_key(key, deployment["name"]))
         await self.clock.sleep(self.profile.seconds("endpoint.delete"))
         for deployment in self.deployments(key):
             self.store.delete(DEPLOYMENT, deployment_key(key, deployment["name"]))
@@ -167,12 +167,24 @@ class Serving:
     def recover(self) -> None:
         """After a restart: a deployment that was up gets its process again.
 
-        It stays Succeeded meanwhile and answers 503, as one whose machine is replaced.
+        It stays Succeeded meanwhile and answers 503, as one whose machine is replaced. What was
+        stored just before a kill, and its operation not yet, gets its operation now.
         """
+        for endpoint in self.endpoints():
+            self._resume("endpoint", endpoint["name"].lower(), state(endpoint))
         for one in self.deployments():
+            key = deployment_key(one["endpoint"], one["name"])
+            endpoint_body = self.endpoint(one["endpoint"])
+            if endpoint_body is not None and state(endpoint_body) == "Deleting":
+                continue  # it goes with its endpoint
+            self._resume("deployment", key, state(one))
             if state(one) == "Succeeded":
-                key = deployment_key(one["endpoint"], one["name"])
                 self.operations.begin("deployment.restart", key)
+
+    def _resume(self, kind: str, key: str, was: str) -> None:
+        verb = RESUMED.get(was)
+        if verb is not None and self.operations.busy(key) is None:
+            self.operations.begin(f"{kind}.{verb}", key)
 
     async def close(self) -> None:
         for key in list(self._running):

@@ -67,6 +67,37 @@ def test_what_was_under_way_is_finished_by_the_next_emulator_on_the_state(tmp_pa
     assert after["status"] == state == "Succeeded"
 
 
+def test_what_was_stored_just_before_a_kill_is_not_under_way_for_good(tmp_path):
+    first = InProcess(tmp_path / "state")
+    paths = ("computes/gpu", "onlineEndpoints/chat-end")
+    first.cluster("gpu")
+    first.endpoint("chat-end")
+    for operation in first.emulator.store.list("operation"):
+        first.emulator.store.delete("operation", operation["id"])
+    first.close()
+    second = InProcess(tmp_path / "state")
+    second.move(3600)
+    found = [second.ask("GET", path).json()["properties"]["provisioningState"] for path in paths]
+    second.close()
+
+    assert found == ["Succeeded", "Succeeded"]
+
+
+def test_an_endpoint_killed_while_it_is_deleted_takes_its_deployment_along(tmp_path):
+    first = InProcess(tmp_path / "state")
+    first.finish(first.endpoint())
+    first.finish(first.deploy(first.model()))
+    begun = first.ask("DELETE", "onlineEndpoints/chat-end")
+    first.close()
+    second = InProcess(tmp_path / "state")
+    ended = second.finish(begun)
+    summary = second.plain("GET", "/_emulator/summary").json()
+    second.close()
+
+    assert ended["status"] == "Succeeded"
+    assert (summary["endpoints"], summary["deployments"], summary["processes"]) == ([], [], [])
+
+
 def test_a_fault_of_the_emulators_own_ends_the_operation(azure, caplog):
     async def broken(key):
         raise ZeroDivisionError(key)
