@@ -246,7 +246,7 @@ async def put_settings(request: Request) -> Response:
     try:
         faults = [Fault(**fault) for fault in given.get("faults", [])]
     except (TypeError, ValueError) as error:
-        raise HubError(400, "", f"A fault that is none: {error}") from error
+        return HubError(400, "", f"A fault that is none: {error}").response()
     if "faults" in given:
         link.faults = faults
     if "bytes_per_second" in given:

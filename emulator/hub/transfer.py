@@ -31,6 +31,7 @@ class FileAnswer(Response):
         kind = fault.kind if fault else ""
         end = fault.after_bytes if fault and kind == "truncate" else self.file.size
         asked = "" if kind == "no_ranges" else _header(scope, b"range")
+        asked = asked if RANGE.match(asked) else ""  # what is no range asks for everything
         span = wanted(asked, end)
         await send(self._start(span, end, asked, ranges=kind != "no_ranges"))
         if head or span is None:
@@ -68,6 +69,8 @@ class FileAnswer(Response):
         try:
             while position < last:
                 piece = os.pread(source, min(PIECE, last - position), position)
+                if not piece:  # the file on disk is shorter than it was when it was added
+                    return
                 position += len(piece)
                 await self.link.carry(len(piece))
                 more = position < end

@@ -16,8 +16,8 @@ from workspace.selection import within
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
-#: Compressed bytes that are fetched and held at once; more are no faster (docs/performance.md).
-BATCH_BYTES = 2 * 2**20
+#: Bytes, decompressed, that one thread holds at once; more are no faster (docs/performance.md).
+BATCH_BYTES = 4 * 2**20
 LINES_PER_BATCH = 1000
 
 Opener = Callable[[], AbstractContextManager[IO[bytes]]]
@@ -160,7 +160,7 @@ def _batches(
             continue
         groups.append(group)
         rows += described.num_rows
-        size += sum(described.column(i).total_compressed_size for i in range(described.num_columns))
+        size += described.total_byte_size
         if size >= BATCH_BYTES:
             yield groups, rows
             first, rows, size, groups = first + rows, 0, 0, []
