@@ -92,6 +92,7 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
             plan.model,
             cluster,
             run.compute.steps,
+            plan.gpus_per_node,
             files["train_sft"],
             files["test_sft"],
             plan.parameters,
@@ -106,9 +107,8 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
         )
         spending.serving_began()
         deployment = deploy_model(
-            settings, endpoint.result(), run.endpoint, registered.id, owner, limits
+            settings, endpoint.result(), run.endpoint, registered.id, owner, limits, spending
         )
-        spending()
         asked = fetch_data(settings, data, "test_gen")
         answers = test_endpoint(
             settings, plan.endpoint, deployment, asked.path, asked.rows, run.test

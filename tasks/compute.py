@@ -10,14 +10,12 @@ from tasks.retries import azure_step
 from tasks.waiting import Patience, wait_until
 from workspace.client import open_client, state_text
 from workspace.errors import ComputeError, ResourceMissing
+from workspace.judging.compute import K80
 from workspace.settings import Settings
 from workspace.types import Cluster, ComputeChoice, Deadlines, Ownership
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
-
-#: Sizes with K80 cards, which no fine-tune component supports any more.
-UNSUPPORTED = ("standard_nc6", "standard_nc12", "standard_nc24", "standard_nc24r")
 
 
 @azure_step("Verify or create the GPU compute", tags={"azure", "gate", "compute"})
@@ -173,7 +171,7 @@ def check_size(size: str, allowed: list[str] | None) -> None:
             f"VM size {size} is not among those that this model can be fine-tuned on: "
             f"{', '.join(allowed)}. Choose one of them with run.compute.size."
         )
-    if allowed is None and size.lower() in UNSUPPORTED:
+    if allowed is None and size.lower() in K80:
         raise ComputeError(
             f"VM size {size} has K80 cards, which fine-tuning does not support. "
             "Choose another with run.compute.size."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,11 +79,13 @@ def deploy_model(
     model: str,
     owner: Ownership,
     deadlines: Deadlines,
+    spending: Callable[[], None] | None = None,
 ) -> str:
     """Return the name of the deployment that serves the model with all of the traffic.
 
     ``model`` is the registered model's id. A deployment that an earlier try made is adopted;
-    a failed one is replaced under its own name.
+    a failed one is replaced under its own name. ``spending`` is called at every look and may raise
+    to end the wait.
 
     Raises:
         DeploymentFailed: with Azure's reason and the last lines of the deployment's log.
@@ -95,7 +98,7 @@ def deploy_model(
         client.online_deployments.begin_delete(choice.deployment, endpoint).wait(patience.deadline)
         found = None
     if found is None:
-        _create_deployment(client, endpoint, choice, model, owner, patience)
+        _create_deployment(client, endpoint, choice, model, owner, patience, spending)
     _route_traffic(client, endpoint, choice.deployment, patience)
     return choice.deployment
 
@@ -107,6 +110,7 @@ def _create_deployment(
     model: str,
     owner: Ownership,
     patience: Patience,
+    spending: Callable[[], None] | None,
 ) -> None:
     from azure.ai.ml.entities import ManagedOnlineDeployment, OnlineRequestSettings, ProbeSettings
     from azure.core.exceptions import HttpResponseError
@@ -123,7 +127,15 @@ def _create_deployment(
     )
     reason = "Azure gave no reason."
     try:
-        client.online_deployments.begin_create_or_update(deployment).wait(patience.deadline)
+        coming = client.online_deployments.begin_create_or_update(deployment)
+
+        def look() -> bool:
+            if spending is not None:
+                spending()
+            return bool(coming.done())
+
+        wait_until(f"Deployment '{choice.deployment}'", look, bool, patience)
+        coming.wait()  # raises what the operation ended with
     except HttpResponseError as error:
         if error.status_code is not None and error.status_code >= 400:
             raise  # the request itself was refused: its own words, and maybe worth repeating

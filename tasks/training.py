@@ -53,6 +53,7 @@ def submit_training(
     model: Foundation,
     cluster: Cluster,
     steps: StepComputes,
+    gpus_per_node: int,
     train_file: str,
     test_file: str,
     parameters: dict[str, ComponentValue],
@@ -72,7 +73,7 @@ def submit_training(
         inputs = {
             "mlflow_model_path": model.id,
             **_computes(cluster, steps),
-            "number_of_gpu_to_use_finetuning": cluster.gpus_per_node,
+            "number_of_gpu_to_use_finetuning": gpus_per_node,
             **parameters,
         }
         job = _pipeline(settings, component, inputs, {"train": train_file, "test": test_file})

@@ -132,5 +132,8 @@ def prefect_server() -> Iterator[None]:
     """A real Prefect server with a database of its own, for the whole session."""
     from prefect.testing.utilities import prefect_test_harness
 
-    with environment({"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}), prefect_test_harness():
+    with (
+        environment({"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}),
+        prefect_test_harness(server_startup_timeout=180),
+    ):
         yield

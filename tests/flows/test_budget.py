@@ -49,7 +49,7 @@ def train(run: FineTune, file: Path) -> Actual:
     data = upload(settings, file)
     job = submit_training(
         settings, plan.job, plan.display_name, plan.experiment, plan.component, plan.model,
-        cluster, run.compute.steps, data, data, plan.parameters, owner,
+        cluster, run.compute.steps, plan.gpus_per_node, data, data, plan.parameters, owner,
     )  # fmt: skip
     spending = Spending(settings, plan, run.compute.steps)
     try:
