@@ -10,9 +10,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+import httpx
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.flow_engine import FlowRunTimeoutError
 
 from workspace.client import service_errors
 from workspace.errors import FineTuneError
@@ -30,7 +32,11 @@ def when_transient(task_: Task[..., Any], task_run: TaskRun, state: State[Any]) 
         state.result()
     except FineTuneError as error:
         return error.transient
-    except (ConnectionError, TimeoutError):
+    except FlowRunTimeoutError:  # a TimeoutError too, but it is the run's own: it ends the run
+        return False
+    except httpx.HTTPStatusError as error:  # Prefect's server
+        return error.response.status_code >= 500
+    except (ConnectionError, TimeoutError, httpx.TransportError):
         return True
     except Exception:  # whatever else it was is a defect or bad input: repeating it cannot help
         return False

@@ -11,6 +11,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 from pydantic import ValidationError
 
@@ -146,7 +147,13 @@ def _fell_silent(client: SyncPrefectClient, run: FlowRun, silent: timedelta) -> 
         }
     )
     found = client.read_events(beats, limit=1).events
-    return bool(found) and now - max(found[0].occurred, begun) > silent
+    return bool(found) and now - max(found[0].occurred, begun) > max(silent, _least_silence())
+
+
+def _least_silence() -> timedelta:
+    """Return the silence that says nothing yet: a heartbeat and a half, as they are set here."""
+    frequency = get_current_settings().flows.heartbeat_frequency or 0
+    return timedelta(seconds=1.5 * frequency)
 
 
 def _bury(client: SyncPrefectClient, run: FlowRun, why: str) -> FlowRun:

@@ -1,0 +1,117 @@
+"""The reaper: removes what no living run owns, keeps what is kept, touches nothing of others."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.states import Running
+
+from flows.fine_tune import fine_tune
+from flows.reap import main, reap
+from tests.conftest import RunningEmulator
+from workspace.client import open_client
+from workspace.errors import LeftoversRemain
+from workspace.leftovers import Decision
+from workspace.naming import EXPIRES_TAG, RUN_TAG, ownership_tags, run_key
+from workspace.settings import load_settings
+
+DAY = timedelta(days=1)
+
+
+def endpoint(tags: dict[str, str]) -> str:
+    """Make an endpoint with these tags, by the SDK; return its name."""
+    from azure.ai.ml.entities import ManagedOnlineEndpoint
+
+    name = f"reap-{uuid.uuid4().hex[:12]}"
+    made = ManagedOnlineEndpoint(name=name, auth_mode="key", tags=tags)
+    open_client(load_settings()).online_endpoints.begin_create_or_update(made).wait()
+    return name
+
+
+def tags_of(flow_run_id: str, chosen: str | None = None, **options: Any) -> dict[str, str]:
+    key = run_key(flow_run_id, chosen)
+    return ownership_tags("fine-tune", flow_run_id, key, datetime.now(UTC), DAY, **options)
+
+
+def living_run(chosen: str | None = None) -> str:
+    """A flow run of ours that says it runs."""
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(fine_tune, parameters={"run": {"key": chosen}})
+        client.set_flow_run_state(run.id, Running(), force=True)
+    return str(run.id)
+
+
+def there(stage: RunningEmulator) -> list[str]:
+    return [one["name"] for one in stage.summary()["endpoints"]]
+
+
+def decided(decisions: list[Decision], name: str) -> Decision:
+    return next(one for one in decisions if one.found.name == name)
+
+
+def test_what_a_dead_run_left_goes_and_what_others_made_stays(stage: RunningEmulator) -> None:
+    dead = endpoint(tags_of(str(uuid.uuid4())))
+    foreign = endpoint({"team": "somebody else"})
+    half = endpoint({RUN_TAG: str(uuid.uuid4()), EXPIRES_TAG: "2020-01-01"})
+
+    reap()
+
+    assert dead not in there(stage)
+    assert {foreign, half} <= set(there(stage))
+
+
+def test_a_dry_run_says_what_would_go_and_removes_nothing(stage: RunningEmulator) -> None:
+    dead = endpoint(tags_of(str(uuid.uuid4())))
+    before = stage.requests()[-1]["index"]
+
+    decisions = reap(dry_run=True)
+
+    assert decided(decisions, dead).remove
+    assert dead in there(stage)
+    assert {one["method"] for one in stage.requests(after=before)} <= {"GET", "HEAD"}
+
+
+def test_what_a_living_run_owns_stays(stage: RunningEmulator) -> None:
+    alive = endpoint(tags_of(living_run()))
+
+    reap()
+
+    assert alive in there(stage)
+
+
+def test_what_a_living_run_adopted_by_its_key_stays(stage: RunningEmulator) -> None:
+    chosen = uuid.uuid4().hex
+    living_run(chosen)
+    adopted = endpoint(tags_of(str(uuid.uuid4()), chosen))
+
+    reap()
+
+    assert adopted in there(stage)
+
+
+def test_a_kept_endpoint_stays_until_its_expiry(stage: RunningEmulator) -> None:
+    kept = endpoint(tags_of(str(uuid.uuid4()), keep=True))
+    past = (datetime.now(UTC) - timedelta(minutes=1)).isoformat(timespec="seconds")
+    expired = endpoint({**tags_of(str(uuid.uuid4()), keep=True), EXPIRES_TAG: past})
+
+    reap()
+
+    assert kept in there(stage)
+    assert expired not in there(stage)
+
+
+def test_what_cannot_be_removed_is_said_and_tried_again(stage: RunningEmulator) -> None:
+    dead = endpoint(tags_of(str(uuid.uuid4())))
+    stage.add_fault(kind="status", method="DELETE", path=dead, status=403, times=0)
+
+    with pytest.raises(LeftoversRemain, match=dead):
+        reap()
+
+    assert main([]) == 1
+    stage.clear_faults()
+    assert main([]) == 0
+    assert dead not in there(stage)
