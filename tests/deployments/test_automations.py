@@ -1,0 +1,178 @@
+"""The automations on a real server: installed by one command, and they fire."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from deployments.local_stack import ROOT
+from tests.deployments.conftest import Server, Stack, until
+
+INSTALLED = {
+    "fine-tune: a run failed",
+    "fine-tune: a run fell silent",
+    "fine-tune: a run crashed",
+    "fine-tune: an endpoint outlived its expiry",
+    "fine-tune: over budget",
+    "fine-tune: a schedule is late",
+    "fine-tune: no success for long",
+}
+
+
+class Mailbox:
+    """A web server that keeps what is sent to it: where the alarms of the tests go."""
+
+    def __init__(self) -> None:
+        self.received: list[str] = []
+        mailbox = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                size = int(self.headers["Content-Length"] or 0)
+                mailbox.received.append(self.rfile.read(size).decode())
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http.server_port}/"
+
+    def close(self) -> None:
+        self.http.shutdown()
+        self.http.server_close()
+
+
+@pytest.fixture(scope="module")
+def mailbox() -> Iterator[Mailbox]:
+    found = Mailbox()
+    yield found
+    found.close()
+
+
+def run_program(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **server.env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def installed(served: Stack, mailbox: Mailbox) -> Stack:
+    """The automations, told to notify a webhook block that leads to the mailbox."""
+    save = (
+        "from prefect.blocks.webhook import Webhook\n"
+        f"Webhook(url={mailbox.url!r}).save('alarms', overwrite=True)"
+    )
+    assert run_program(served.server, "-c", save).returncode == 0
+    done = run_program(
+        served.server,
+        *("-m", "deployments.automations", "--notify", "webhook/alarms", "--silent-seconds", "10"),
+    )
+    assert done.returncode == 0, done.stderr
+    return served
+
+
+def automations(server: Server) -> dict[str, Any]:
+    found = server.ask("POST", "/automations/filter", {})
+    return {one["name"]: one for one in found if one["name"].startswith("fine-tune: ")}
+
+
+def test_one_command_installs_them_and_repeating_it_makes_no_second(installed: Stack) -> None:
+    before = automations(installed.server)
+
+    again = run_program(
+        installed.server,
+        *("-m", "deployments.automations", "--notify", "webhook/alarms", "--silent-seconds", "10"),
+    )
+
+    after = automations(installed.server)
+    assert set(before) == INSTALLED
+    assert {name: one["id"] for name, one in after.items()} == {
+        name: one["id"] for name, one in before.items()
+    }
+    assert "updated" in again.stdout and "created" not in again.stdout
+
+
+def test_a_block_that_is_not_there_is_named(served: Stack) -> None:
+    done = run_program(
+        served.server, "-m", "deployments.automations", "--notify", "slack-webhook/nobody"
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("There is no block 'slack-webhook/nobody'.")
+
+
+def test_a_failed_run_is_told(installed: Stack, mailbox: Mailbox) -> None:
+    missing = {"model": {"name": "no-such-model"}}
+    flow_run = installed.server.trigger("fine-tune/weekly", {"run": missing})
+
+    assert installed.server.ended(flow_run) == "FAILED"
+    until("the alarm arrives", lambda: _told(mailbox, "prefect.flow-run.Failed"))
+
+
+def _told(mailbox: Mailbox, words: str) -> bool:
+    return any(words in one for one in mailbox.received)
+
+
+def test_a_run_over_budget_is_told(installed: Stack, mailbox: Mailbox) -> None:
+    emit(installed.server, "fine-tune.budget.exceeded", f"prefect.flow-run.{uuid.uuid4()}")
+
+    until("the alarm arrives", lambda: _told(mailbox, "over budget"))
+
+
+def test_a_silent_run_is_found_dead_by_the_reaper(installed: Stack) -> None:
+    """A run that says Running, sent one heartbeat, and whose process does not exist."""
+    server = installed.server
+    flow = server.ask("POST", "/flows/", {"name": "fine-tune"})
+    body = {"flow_id": flow["id"], "name": "dead", "state": {"type": "RUNNING"}}
+    run = server.ask("POST", "/flow_runs/", body)
+
+    emit(
+        server,
+        "prefect.flow-run.heartbeat",
+        f"prefect.flow-run.{run['id']}",
+        related=[
+            {
+                "prefect.resource.id": f"prefect.flow.{flow['id']}",
+                "prefect.resource.role": "flow",
+                "prefect.resource.name": "fine-tune",
+            }
+        ],
+    )
+
+    until("the run is Crashed", lambda: server.state(run["id"]) == "CRASHED", 120)
+    message = server.ask("GET", f"/flow_runs/{run['id']}")["state"]["message"]
+    assert "no heartbeat" in message
+
+
+def emit(
+    server: Server, event: str, resource: str, related: list[dict[str, str]] | None = None
+) -> None:
+    """Put an event on the server, as a run's process does."""
+    found = {
+        "id": str(uuid.uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": event,
+        "resource": {"prefect.resource.id": resource},
+        "related": related or [],
+    }
+    server.ask("POST", "/events", [found])

@@ -1,0 +1,102 @@
+"""What the documents say is true of the program."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from workspace.rights import needed_rights
+from workspace.settings import Settings
+from workspace.types import FineTune
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SOURCES = [
+    path for folder in ("flows", "tasks", "workspace") for path in (ROOT / folder).rglob("*.py")
+]
+
+
+def settings_of_the_example() -> set[str]:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    return {found[1] for line in lines if (found := re.match(r"#?([A-Z][A-Z0-9_]+)=", line))}
+
+
+def variables_of_the_program() -> set[str]:
+    """Every variable that the flow side reads: the settings' names, and what is asked for by name."""
+    read = {str(field.alias) for field in Settings.model_fields.values()}
+    for path in SOURCES:
+        text = path.read_text(encoding="utf-8")
+        read |= set(re.findall(r"environ(?:\.get\(|\[)\"([A-Z_]+)\"", text))
+        for constant in re.findall(r"environ\.get\(([A-Z_]+)[,)]", text):
+            read |= set(re.findall(rf"^{constant} = \"([A-Z_]+)\"", text, re.MULTILINE))
+    return {one for one in read if not one.startswith("PREFECT")}
+
+
+def targets() -> set[str]:
+    makefile = (ROOT / "Makefile").read_text()
+    return set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+
+
+def test_the_example_names_every_setting_and_no_other() -> None:
+    assert settings_of_the_example() == variables_of_the_program()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_make_commands_of_a_page_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    commands = re.findall(r"(?:^ {4}|`)make ((?:[a-z-]+ ?)+)", text, re.MULTILINE)
+
+    named = {word for command in commands for word in command.split()}
+    assert named <= targets()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    top = "flows|tasks|workspace|deployments|emulator|benchmarks|tests|docs"
+    named = set(re.findall(rf"[`(| ]((?:{top})/[\w./-]*\w)", text))
+
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+
+    local = [one for one in links if not one.startswith("http")]
+    assert [one for one in local if not (page.parent / one).exists()] == []
+
+
+def test_modules_that_a_make_target_runs_exist() -> None:
+    modules = re.findall(r"python -m ((?!pip|pytest|venv)[\w.]+)", (ROOT / "Makefile").read_text())
+
+    missing = [
+        one
+        for one in modules
+        if not (ROOT / f"{one.replace('.', '/')}.py").exists()
+        and not (ROOT / one.replace(".", "/") / "__main__.py").exists()
+    ]
+    assert missing == []
+
+
+def test_the_role_allows_what_a_run_needs() -> None:
+    role = json.loads((ROOT / "docs" / "azure-role.json").read_text())
+    run = FineTune.model_validate({"compute": {"may_create": False}})
+
+    allowed = {one.lower() for one in role["Actions"]}
+    assert {one.lower() for one in needed_rights(run)} <= allowed
+
+
+def test_no_module_of_flows_hides_a_package() -> None:
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+
+    assert {path.stem for path in (ROOT / "flows").glob("*.py")} & packages == set()
+
+
+def test_the_lock_holds_names_and_versions_only() -> None:
+    lines = (ROOT / "requirements.lock").read_text().split()
+
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.!]+", line)] == []
