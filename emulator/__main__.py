@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 from emulator.configuration import (
+    TOKEN_LIFETIME_S,
     Configuration,
     environment,
     exported,
     load_identity,
 )
-from emulator.latency import PROFILES
+from emulator.latency import AZURE, PROFILES
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,14 +28,16 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--weights", choices=["tiny", "smollm2"], default="tiny")
     whole.add_argument("--preload", action="store_true", help="start workloads from a warm process")
     whole.add_argument("--profile", choices=sorted(PROFILES), default="fast", help="latencies")
-    whole.add_argument("--time-scale", type=float, default=1.0, help="0.01: a minute in 0.6 s")
+    whole.add_argument("--time-scale", type=amount, default=1.0, help="0.01: a minute in 0.6 s")
     whole.add_argument(
         "--latency", action="append", default=[], metavar="OPERATION=SECONDS", type=latency
     )
     whole.add_argument("--event-webhook", metavar="URL", help="gets run-status events")
     whole.add_argument("--allow-host", action="append", default=[], help="the proxy passes it on")
     whole.add_argument("--deny", action="append", default=[], help="an action the caller lacks")
-    whole.add_argument("--token-lifetime", type=float, help="seconds that a token is valid")
+    whole.add_argument(
+        "--token-lifetime", type=amount, default=TOKEN_LIFETIME_S, help="seconds a token is valid"
+    )
     whole.add_argument("--format", choices=["export", "json"], default="export", help="of env")
     return whole
 
@@ -42,10 +45,20 @@ def parser() -> argparse.ArgumentParser:
 def latency(text: str) -> tuple[str, float]:
     """Read ``deployment.create=2.5``."""
     name, _, seconds = text.partition("=")
+    if name not in AZURE:
+        raise argparse.ArgumentTypeError(f"'{name}' is none of {', '.join(AZURE)}")
+    return name, amount(seconds)
+
+
+def amount(text: str) -> float:
+    """Read a number that is not negative."""
     try:
-        return name, float(seconds)
+        found = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not OPERATION=SECONDS") from None
+        found = -1.0
+    if not 0 <= found < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 up")
+    return found
 
 
 def main() -> int:
@@ -88,30 +101,27 @@ def serve(given: argparse.Namespace) -> int:
         preload=given.preload,
         latencies=tuple(given.latency),
         event_webhook=given.event_webhook,
-        allowed_hosts=tuple(given.allow_host),
+        allowed_hosts=tuple(host.lower() for host in given.allow_host),
+        denied_actions=tuple(given.deny),
+        token_lifetime_s=given.token_lifetime,
     )
 
-    def ready(emulator: object) -> None:
-        from emulator.app import Emulator
-
-        assert isinstance(emulator, Emulator)
-        emulator.denied_actions = tuple(given.deny)
-        if given.token_lifetime:
-            emulator.token_lifetime_s = given.token_lifetime
-        place = emulator.config
-        print(
-            f"Azure ML emulator ready: cloud {place.cloud}, state {place.state}, "
-            f"admin http://127.0.0.1:{place.identity.plain_port}/_emulator/summary. "
-            f"Point a shell at it: eval \"$(python -m emulator env --state '{place.state}')\"",
-            flush=True,
-        )
-
     try:
-        asyncio.run(run(config, ready))
+        asyncio.run(run(config, tell_ready))
     except Taken as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def tell_ready(config: Configuration) -> None:
+    """Print the one line that says the emulator answers now."""
+    print(
+        f"Azure ML emulator ready: cloud {config.cloud}, state {config.state}, "
+        f"admin http://127.0.0.1:{config.identity.plain_port}/_emulator/summary. "
+        f"Point a shell at it: eval \"$(python -m emulator env --state '{config.state}')\"",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

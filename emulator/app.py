@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from emulator import tokens
 from emulator.arm import invalid_content
 from emulator.assets import Assets
 from emulator.base_weights import BaseWeights
@@ -81,8 +80,6 @@ class Emulator:
     runner: Runner
     serving: Serving
     hub: Hub
-    token_lifetime_s: float = tokens.LIFETIME_S
-    denied_actions: tuple[str, ...] = ()
 
     async def start(self) -> None:
         """Take up what an earlier process on this state left under way."""

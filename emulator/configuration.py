@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 REGION = "westeurope"
+TOKEN_LIFETIME_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Configuration:
     latencies: tuple[tuple[str, float], ...] = ()
     event_webhook: str | None = None
     allowed_hosts: tuple[str, ...] = ()
+    denied_actions: tuple[str, ...] = ()
+    token_lifetime_s: float = TOKEN_LIFETIME_S
 
     @property
     def suffix(self) -> str:

@@ -53,7 +53,7 @@ def _check(emulator: "Emulator", request: Request) -> None:
         header = request.headers.get("authorization")
         tokens.check(config, header, emulator.clock.now(), tokens.for_azure(config))
     check_scope(config, request.path_params)
-    check_right(config, request.method, path, emulator.denied_actions)
+    check_right(config, request.method, path, config.denied_actions)
 
 
 def check_right(config: Configuration, method: str, path: str, denied: tuple[str, ...]) -> None:

@@ -198,7 +198,7 @@ async def _started(servers: list[uvicorn.Server]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def serve(config: Configuration, ready: Callable[[Emulator], None]) -> None:
+async def serve(config: Configuration, ready: Callable[[Configuration], None]) -> None:
     """Run until SIGTERM or SIGINT; ``ready`` is called once everything answers."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -206,5 +206,5 @@ async def serve(config: Configuration, ready: Callable[[Emulator], None]) -> Non
         loop.add_signal_handler(number, stop.set)
     with sole_owner(config.state):
         async with running(config) as emulator:
-            ready(emulator)
+            ready(emulator.config)
             await stop.wait()

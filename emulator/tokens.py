@@ -5,16 +5,17 @@ from typing import Any
 
 import jwt
 
-from emulator.configuration import Configuration
+from emulator.configuration import TOKEN_LIFETIME_S, Configuration
 from emulator.errors import ArmError
 
-LIFETIME_S = 24 * 3600
 STORAGE = "https://storage.azure.com"
 
 Audience = Callable[[str], bool]
 
 
-def issue(config: Configuration, audience: str, now: float, lifetime: float = LIFETIME_S) -> str:
+def issue(
+    config: Configuration, audience: str, now: float, lifetime: float = TOKEN_LIFETIME_S
+) -> str:
     """A JSON web token for ``audience`` (a resource's address), valid for ``lifetime`` seconds."""
     issuer = f"https://sts.{config.suffix}/{config.tenant_id}/"
     claims = {

@@ -21,7 +21,7 @@ async def get_token(request: Request) -> Response:
         body = {"statusCode": 400, "message": "The query parameter 'resource' is missing."}
         return JSONResponse(body, status_code=400)
     now = emulator.clock.now()
-    lifetime = emulator.token_lifetime_s
+    lifetime = emulator.config.token_lifetime_s
     return JSONResponse(
         {
             "access_token": tokens.issue(emulator.config, resource, now, lifetime),

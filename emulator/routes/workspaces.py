@@ -59,7 +59,7 @@ async def list_workspaces(request: Request) -> Response:
 
 async def get_permissions(request: Request) -> Response:
     """What the caller may do; ``python -m emulator --deny ACTION`` takes something away."""
-    denied = list(emulator_of(request).denied_actions)
+    denied = list(emulator_of(request).config.denied_actions)
     return JSONResponse({"value": [{**one, "notActions": denied} for one in PERMISSIONS]})
 
 

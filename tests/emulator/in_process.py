@@ -22,10 +22,11 @@ DEADLINE_S = 30.0
 class InProcess:
     """One emulator on a state folder: requests answer at once, operations as time passes."""
 
-    def __init__(self, state: Path, profile: str = "azure", now: float = 1_700_000_000.0) -> None:
+    def __init__(self, state: Path, **options: Any) -> None:
         self.loop = asyncio.new_event_loop()
-        self.config = Configuration(state, state / "cache", load_identity(state), profile)
-        self.clock = HandClock(now)
+        options = {"profile": "azure"} | options
+        self.config = Configuration(state, state / "cache", load_identity(state), **options)
+        self.clock = HandClock()
         self.emulator: Emulator = build(self.config, self.clock)
         self.emulator.serving.program = SCORER
         self._azure = httpx.AsyncClient(transport=httpx.ASGITransport(azure_app(self.emulator)))

@@ -91,7 +91,14 @@ def test_the_environment_of_no_emulator_is_an_error_in_one_sentence(tmp_path):
 
 @pytest.mark.parametrize(
     "wrong",
-    [["--latency", "compute.create"], ["--profile", "slow"], ["--time-scale", "x"], ["stop"]],
+    [
+        ["--latency", "compute.create"],
+        ["--latency", "compute.creat=1"],
+        ["--profile", "slow"],
+        ["--time-scale", "x"],
+        ["--time-scale", "-1"],
+        ["stop"],
+    ],
 )
 def test_a_wrong_option_is_refused(tmp_path, wrong):
     answer = command("--state", str(tmp_path / "s"), *wrong)

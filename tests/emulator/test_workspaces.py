@@ -4,6 +4,8 @@ import pytest
 
 from emulator.guard import action
 
+from .in_process import InProcess
+
 
 def code(answer):
     return answer.status_code, answer.json()["error"]["code"]
@@ -66,23 +68,30 @@ def test_hosts_of_others_are_refused(azure):
     assert rebound.status_code == 421
 
 
-def test_the_caller_may_do_everything_unless_told_otherwise(azure):
+@pytest.fixture
+def limited(tmp_path):
+    """An emulator whose caller may do nothing with jobs."""
+    denied = ("Microsoft.MachineLearningServices/workspaces/jobs/*",)
+    found = InProcess(tmp_path / "limited", denied_actions=denied)
+    yield found
+    found.close()
+
+
+def test_the_caller_may_do_everything_unless_told_otherwise(azure, limited):
     path = "providers/Microsoft.Authorization/permissions"
-    (before,) = azure.ask("GET", path).json()["value"]
-    azure.emulator.denied_actions = ("Microsoft.MachineLearningServices/workspaces/jobs/write",)
-    (after,) = azure.ask("GET", path).json()["value"]
+    (free,) = azure.ask("GET", path).json()["value"]
+    (bound,) = limited.ask("GET", path).json()["value"]
 
-    assert before["actions"] == ["*"] and before["notActions"] == []
-    assert after["notActions"] == ["Microsoft.MachineLearningServices/workspaces/jobs/write"]
+    assert free["actions"] == ["*"] and free["notActions"] == []
+    assert bound["notActions"] == list(limited.config.denied_actions)
 
 
-def test_a_right_that_was_taken_is_refused_and_the_others_are_not(azure):
-    azure.emulator.denied_actions = ("Microsoft.MachineLearningServices/workspaces/jobs/*",)
-    answer = azure.ask("PUT", "jobs/one", json={})
+def test_a_right_that_was_taken_is_refused_and_the_others_are_not(limited):
+    answer = limited.ask("PUT", "jobs/one", json={})
 
     assert code(answer) == (403, "AuthorizationFailed")
     assert "workspaces/jobs/write" in answer.json()["error"]["message"]
-    assert azure.ask("GET", "computes").status_code == 200
+    assert limited.ask("GET", "computes").status_code == 200
 
 
 def test_actions_have_the_names_that_roles_use(azure):
