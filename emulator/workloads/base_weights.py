@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import mlflow_folder
 from step import StepError, say
@@ -64,7 +65,7 @@ def tiny(folder: Path) -> None:
     fast.save_pretrained(folder)
 
 
-def _trained_tokenizer(specials: list[str]) -> "object":
+def _trained_tokenizer(specials: list[str]) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
