@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ HOME = VAR / "demo"
 
 def main() -> int:
     """Run the demo; the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir(parents=True)
     began = time.monotonic()

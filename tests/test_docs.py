@@ -25,7 +25,7 @@ def settings_of_the_example() -> set[str]:
 
 
 def variables_of_the_program() -> set[str]:
-    """Every variable that the flow side reads: the settings' names, and what is asked for by name."""
+    """Every variable that the flow side reads: of the settings, or asked for by its name."""
     read = {str(field.alias) for field in Settings.model_fields.values()}
     for path in SOURCES:
         text = path.read_text(encoding="utf-8")

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -63,9 +62,9 @@ class Shell:
 
 
 @pytest.fixture(scope="module")
-def shell(served: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+def shell(served: Stack, tmp_path_factory: pytest.TempPathFactory) -> Shell:
     served.emulator.clear_faults()
-    yield Shell(served, tmp_path_factory.mktemp("shell"))
+    return Shell(served, tmp_path_factory.mktemp("shell"))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +100,7 @@ def test_a_run_is_followed_to_its_end_by_a_readable_name(followed: str) -> None:
 
 
 def test_the_artifacts_of_a_run_are_read_by_its_id(shell: Shell, followed: str) -> None:
-    artifacts, events = shell.run(blocks("Read what came of it", "bash")[0]).splitlines()
+    artifacts, events = (shell.run(one) for one in blocks("Read what came of it", "bash"))
 
     keys = {one["key"] for one in json.loads(artifacts)}
     assert {"plan", "fine-tune-result"} <= keys
@@ -155,4 +154,4 @@ def test_python_does_the_same(served: Stack, shared_emulator: RunningEmulator) -
     assert "plan · Phi-3-mini-4k-instruct · ultrachat_200k" in done.stdout
     assert "plan markdown" in done.stdout
     assert "percentage" in done.stdout
-    assert done.stdout.rstrip().endswith("ACCEPT\nFalse")
+    assert re.search(r"\nCancell(ed|ing)\nFalse\n$", done.stdout), done.stdout
