@@ -48,6 +48,7 @@ from emulator.routes import (
     workspaces,
 )
 from emulator.runner import Runner
+from emulator.scorers import Scorers
 from emulator.serving import Serving
 from emulator.storage import Storage
 from emulator.store import Store
@@ -96,7 +97,7 @@ class Emulator:
         await self.runner.close()
         await self.runner.webhook.close()
         await self.tracking.close()
-        await self.serving.close()
+        await self.serving.scorers.close()
         await self.processes.stop_all()
         self.store.close()
 
@@ -143,18 +144,8 @@ def build(config: Configuration, clock: Clock | None = None) -> Emulator:
         location=REGION,
     )
     operations.verbs["job.cancel"] = runner.until_ended
-    serving = Serving(
-        state / "serving",
-        SCORER,
-        store,
-        clock,
-        profile,
-        faults,
-        operations,
-        processes,
-        assets,
-        locations,
-    )
+    scorers = Scorers(state / "serving", SCORER, clock, profile, faults, processes)
+    serving = Serving(scorers, store, clock, profile, faults, operations, assets, locations)
     return Emulator(
         config=config,
         clock=clock,

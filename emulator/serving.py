@@ -1,16 +1,12 @@
 """Online endpoints and what serves behind them: one scoring process for each deployment."""
 
 import asyncio
-import logging
 import random
 import re
 import secrets
-import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import httpx
 
 from emulator.assets import Assets
 from emulator.clock import Clock
@@ -19,39 +15,27 @@ from emulator.faults import Faults
 from emulator.job_inputs import ASSET, Locations, Unresolvable
 from emulator.latency import Profile
 from emulator.operations import OperationFailed, Operations
-from emulator.processes import Processes, ProcessNotStarted, Running
+from emulator.scorers import Scorers
 from emulator.store import Store
-
-log = logging.getLogger(__name__)
 
 ENDPOINT = "endpoint"
 DEPLOYMENT = "deployment"
 DURATION = re.compile(r"P(?:0D)?T(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?")
-STARTS_WITHIN_S = 180.0
-LOOK_EVERY_S = 0.05  # at a process that is coming up
-CRASH = "import sys; print('scoring script failed:', sys.argv[1]); sys.exit(1)"
 RESUMED = {"Creating": "create", "Updating": "create", "Deleting": "delete"}
-LONGEST_PAUSE_S = 300.0  # between two starts of a process that keeps crashing
 
 
 @dataclass
 class Serving:
     """All endpoints of one emulator; documents by names in lower case."""
 
-    folder: Path
-    program: Path
+    scorers: Scorers
     store: Store
     clock: Clock
     profile: Profile
     faults: Faults
     operations: Operations
-    processes: Processes
     assets: Assets
     locations: Locations
-    _running: dict[str, Running] = field(default_factory=dict)
-    _ports: dict[str, int] = field(default_factory=dict)
-    _keepers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    _http: httpx.AsyncClient | None = None
 
     def __post_init__(self) -> None:
         self.operations.verbs |= {
@@ -94,12 +78,6 @@ class Serving:
         fresh = {**keys, which: new}
         self.store.put("keys", endpoint.lower(), fresh)
 
-    def port(self, endpoint: str, deployment: str) -> int | None:
-        """Where the deployment's process listens, if it runs."""
-        key = deployment_key(endpoint, deployment)
-        running = self._running.get(key)
-        return self._ports.get(key) if running is not None and running.running else None
-
     def route(self, endpoint: dict[str, Any]) -> str | None:
         """Pick a deployment by the endpoint's traffic; None where no traffic is set."""
         traffic: dict[str, int] = endpoint["properties"].get("traffic") or {}
@@ -107,9 +85,6 @@ class Serving:
         if not names:
             return None
         return random.choices(names, weights=[traffic[name] for name in names])[0]
-
-    def log_path(self, endpoint: str, deployment: str) -> Path:
-        return self.folder / deployment_key(endpoint, deployment) / "inference.log"
 
     # -- verbs
 
@@ -123,7 +98,7 @@ class Serving:
     async def delete_endpoint(self, key: str) -> None:
         """Take the endpoint away with all that serves behind it."""
         for deployment in self.deployments(key):
-            await self._stop(deployment_key(key, deployment["name"]))
+            await self.scorers.stop(deployment_key(key, deployment["name"]))
         await self.clock.sleep(self.profile.seconds("endpoint.delete"))
         for deployment in self.deployments(key):
             self.store.delete(DEPLOYMENT, deployment_key(key, deployment["name"]))
@@ -152,7 +127,7 @@ class Serving:
         await self._serve(key)
 
     async def delete_deployment(self, key: str) -> None:
-        await self._stop(key)
+        await self.scorers.stop(key)
         await self.clock.sleep(self.profile.seconds("deployment.delete"))
         self.store.delete(DEPLOYMENT, key)
 
@@ -186,69 +161,18 @@ class Serving:
         if verb is not None and self.operations.busy(key) is None:
             self.operations.begin(f"{kind}.{verb}", key)
 
-    async def close(self) -> None:
-        for key in list(self._running):
-            await self._stop(key)
-        if self._http is not None:
-            await self._http.aclose()
-
-    @property
-    def http(self) -> httpx.AsyncClient:
-        """For talking to the scoring processes; made once, since making one takes long."""
-        if self._http is None:
-            self._http = httpx.AsyncClient(trust_env=False, verify=False)  # loopback, plain http
-        return self._http
-
-    async def crash(self, endpoint: str, name: str) -> None:
-        """Kill the deployment's process (a fault); its keeper finds it dead."""
-        running = self._running.get(deployment_key(endpoint, name))
-        if running is not None:
-            await running.stop(grace_s=0)
-
     # -- processes
 
     async def _serve(self, key: str) -> None:
-        """Start the deployment's process in place of one that may run. Raises OperationFailed."""
+        """Have the deployment's model served. Raises OperationFailed."""
         body = self.store.get(DEPLOYMENT, key)
         if body is None:
             raise OperationFailed("Canceled", "The deployment was deleted while it was created.")
-        await self._stop(key)
         try:
-            await self._start(key, body)
-        except (ProcessNotStarted, Unresolvable, ArmError) as problem:
-            raise OperationFailed("InternalServerError", str(problem)) from problem
-        keeper = asyncio.create_task(self._keep(key, self._running[key]), name=f"keep {key}")
-        self._keepers[key] = keeper
-
-    async def _start(self, key: str, body: dict[str, Any]) -> None:
-        port_file = self.folder / key / "port"
-        port_file.parent.mkdir(parents=True, exist_ok=True)
-        port_file.unlink(missing_ok=True)
-        argv = self._argv(self._model(body), port_file)
-        path = self.log_path(body["endpoint"], body["name"])
-        running = await self.processes.start(f"score {key}", argv, cwd=path.parent, log=path)
-        self._running[key] = running
-        self._ports[key] = await self._alive(running, port_file)
-
-    async def _keep(self, key: str, running: Running) -> None:
-        """Start the process again when it dies by itself, later each time, as Kubernetes does."""
-        pause = self.profile.seconds("deployment.restart")
-        while True:
-            code = await running.wait()
-            if self._running.get(key) is not running:
-                return  # stopped or replaced on purpose
-            log.warning("the scoring process of %s ended with %s: starting it again", key, code)
-            await self.clock.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
-            body = self.store.get(DEPLOYMENT, key)
-            if body is None or self._running.get(key) is not running:
-                return
-            try:
-                await self._start(key, body)
-                running = self._running[key]
-            except (OperationFailed, ProcessNotStarted, Unresolvable, ArmError) as problem:
-                log.warning("it did not come up: %s", problem)
-                self._running[key] = running  # the dead one: try again after a longer pause
+            model = self._model(body)
+        except (Unresolvable, ArmError) as problem:
+            raise OperationFailed("ModelNotFound", str(problem)) from problem
+        await self.scorers.replace(key, model)
 
     def _model(self, body: dict[str, Any]) -> Path:
         model = str(body["properties"].get("model") or "")
@@ -257,46 +181,6 @@ class Serving:
         if found is None:
             raise OperationFailed("ModelNotFound", f"The model '{model}' was not found.")
         return self.locations.path(found)
-
-    def _argv(self, model: Path, port_file: Path) -> list[str]:
-        fault = self.faults.take("scorer_crashes", "start")
-        if fault is not None:
-            return [sys.executable, "-c", CRASH, fault["message"]]
-        arguments = ["--model", str(model), "--port-file", str(port_file)]
-        return [sys.executable, str(self.program), *arguments]
-
-    async def _alive(self, running: Running, port_file: Path) -> int:
-        """Wait for the liveness probe's first success; the process's port."""
-        deadline = asyncio.get_running_loop().time() + STARTS_WITHIN_S
-        while running.running and asyncio.get_running_loop().time() < deadline:
-            port = port_file.read_text().strip() if port_file.exists() else ""
-            if port and await self._is_healthy(int(port)):
-                return int(port)
-            await asyncio.sleep(LOOK_EVERY_S)
-        await running.stop()
-        raise OperationFailed(
-            "ResourceNotReady",
-            "User container has crashed or terminated. Please see troubleshooting guide, "
-            "available here: https://aka.ms/oe-tsg#error-resourcenotready. Check the deployment's "
-            "logs for what it printed.",
-        )
-
-    async def _is_healthy(self, port: int) -> bool:
-        try:
-            answer = await self.http.get(f"http://127.0.0.1:{port}/", timeout=5)
-        except httpx.HTTPError:
-            return False
-        return answer.is_success
-
-    async def _stop(self, key: str) -> None:
-        keeper = self._keepers.pop(key, None)
-        if keeper is not None:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
-        running = self._running.pop(key, None)
-        self._ports.pop(key, None)
-        if running is not None:
-            await running.stop(grace_s=2)
 
     def _set(self, kind: str, key: str, to: str) -> bool:
         """Set the state of a resource that is still there."""

@@ -253,8 +253,9 @@ async def delete_deployment(request: Request) -> Response:
 async def get_logs(request: Request) -> Response:
     """The last lines of the scoring process's own log."""
     found = find_deployment(request)
+    key = deployment_key(found["endpoint"], found["name"])
     wanted = int((await body_of(request)).get("tail") or 100)
-    path = emulator_of(request).serving.log_path(found["endpoint"], found["name"])
+    path = emulator_of(request).serving.scorers.log_path(key)
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     return JSONResponse({"content": "\n".join(lines[-wanted:])})
 

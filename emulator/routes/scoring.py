@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from emulator.arm import emulator_of
-from emulator.serving import seconds
+from emulator.serving import deployment_key, seconds
 
 DEFAULT_TIMEOUT_S = 5.0  # the service's, where a deployment names none
 
@@ -33,7 +33,7 @@ async def score(request: Request) -> Response:
     settings = found["properties"].get("requestSettings") or {}
     timeout = seconds(settings.get("requestTimeout") or "") or DEFAULT_TIMEOUT_S
     if emulator.faults.take("scorer_crashes", "request"):
-        await emulator.serving.crash(endpoint["name"], found["name"])
+        await emulator.serving.scorers.crash(deployment_key(endpoint["name"], found["name"]))
     return await _forward(request, endpoint["name"], found["name"], timeout)
 
 
@@ -44,13 +44,14 @@ def _authorised(request: Request, endpoint: str) -> bool:
 
 
 async def _forward(request: Request, endpoint: str, deployment: str, timeout: float) -> Response:
-    port = emulator_of(request).serving.port(endpoint, deployment)
+    scorers = emulator_of(request).serving.scorers
+    port = scorers.port(deployment_key(endpoint, deployment))
     named = {"azureml-model-deployment": deployment}
     if port is None:
         return Response("no healthy upstream", status_code=503, headers=named)
     url = f"http://127.0.0.1:{port}{request.url.path}"
     try:
-        answer = await emulator_of(request).serving.http.request(
+        answer = await scorers.http.request(
             request.method,
             url,
             content=await request.body(),

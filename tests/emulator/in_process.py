@@ -28,7 +28,7 @@ class InProcess:
         self.config = Configuration(state, state / "cache", load_identity(state), **options)
         self.clock = HandClock()
         self.emulator: Emulator = build(self.config, self.clock)
-        self.emulator.serving.program = SCORER
+        self.emulator.serving.scorers.program = SCORER
         self._azure = httpx.AsyncClient(transport=httpx.ASGITransport(azure_app(self.emulator)))
         self._plain = httpx.AsyncClient(transport=httpx.ASGITransport(plain_app(self.emulator)))
         self.run(self.emulator.start())

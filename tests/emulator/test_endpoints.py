@@ -99,7 +99,7 @@ def test_a_deployment_is_creating_for_minutes(azure):
     azure.move(479)
     path = "onlineEndpoints/chat-end/deployments/blue"
 
-    azure.until(lambda: azure.emulator.serving.port("chat-end", "blue"))
+    azure.until(lambda: azure.emulator.serving.scorers.port("chat-end/blue"))
     assert state(azure, path) == "Creating"
     azure.move(1)
     azure.until(lambda: state(azure, path) == "Succeeded")
@@ -113,6 +113,22 @@ def test_a_put_of_an_existing_deployment_updates_it(served):
 
     assert updated.status_code == 200
     assert served.score({}).json()["model"] == "second"
+    assert served.emulator.processes.alive() == ["score chat-end/blue"]
+
+
+def test_what_served_before_an_update_serves_until_the_new_model_is_there(served):
+    updated = served.deploy(served.model(version="2", text="second"))
+    during = served.score({}).json()["model"]
+    served.finish(updated)
+
+    assert (during, served.score({}).json()["model"]) == ("first", "second")
+
+
+def test_what_served_before_a_failed_update_goes_on(served):
+    ended = served.finish(served.deploy(served.model(version="2", text="broken")))
+
+    assert ended["status"] == "Failed"
+    assert served.score({}).json()["model"] == "first"
     assert served.emulator.processes.alive() == ["score chat-end/blue"]
 
 
@@ -264,7 +280,7 @@ def test_an_answer_that_takes_too_long_is_408(azure):
 
 
 def test_a_scorer_that_dies_is_started_again(served):
-    (running,) = served.emulator.serving._running.values()
+    (running,) = served.emulator.serving.scorers._running.values()
     os.kill(running.pid, signal.SIGKILL)
     served.until(lambda: not running.running)
     down = served.score({})
