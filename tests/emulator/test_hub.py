@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from huggingface_hub import HfApi, HfFileSystem
+from huggingface_hub import HfApi, HfFileSystem, RepoFile
 from huggingface_hub import errors as hub_errors
 
 from emulator.hub.conversations import DATASET, SPLITS, make_dataset
@@ -111,7 +111,8 @@ def test_the_tree_lists_folders_files_sizes_and_hashes(hub: RunningHub, api: HfA
     [info] = api.get_paths_info(DATASET, [FILE], repo_type="dataset")
 
     assert top == {"data", "README.md"}
-    assert info.lfs is not None and len(info.lfs.sha256) == 64
+    assert isinstance(info, RepoFile) and info.lfs is not None
+    assert len(info.lfs.sha256) == 64
     assert info.size == len(download(hub, FILE).content)
 
 
