@@ -1,0 +1,90 @@
+"""The way into a workspace, with the real credential chain over TLS: what works, what is said."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from io import StringIO
+
+import pytest
+from prefect import flow
+
+from tasks.connection import connect
+from tests.conftest import RunningEmulator, environment
+from workspace.client import find_credential, open_client, open_registry
+from workspace.errors import CredentialError, ResourceMissing, SettingsError
+from workspace.settings import Settings, load_settings
+from workspace.types import Connected
+
+
+@pytest.fixture(autouse=True)
+def nobody_at_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", StringIO())
+
+
+@pytest.fixture
+def settings(azure_env: RunningEmulator) -> Iterator[Settings]:
+    find_credential.cache_clear()
+    yield load_settings()
+    find_credential.cache_clear()
+
+
+@flow
+def connecting(settings: Settings) -> Connected:
+    return connect(settings)
+
+
+def test_connecting_tells_where_and_as_whom(settings: Settings, prefect_server: None) -> None:
+    found = connecting(settings)
+
+    assert found.workspace == settings.workspace_name
+    assert found.registry == "azureml"
+    assert found.credential == "DefaultAzureCredential"
+    assert found.tracking_uri.startswith("azureml://")
+
+
+@pytest.mark.parametrize(
+    "field, named",
+    [
+        ("workspace_name", "AZURE_WORKSPACE_NAME"),
+        ("resource_group", "AZURE_RESOURCE_GROUP"),
+        ("subscription_id", "AZURE_SUBSCRIPTION_ID"),
+    ],
+)
+def test_a_workspace_that_is_not_there_is_named_with_what_to_check(
+    settings: Settings, prefect_server: None, field: str, named: str
+) -> None:
+    wrong = settings.model_copy(update={field: "not-there"})
+
+    with pytest.raises(ResourceMissing, match="not-there") as error:
+        connecting(wrong)
+
+    assert named in str(error.value)
+
+
+def test_without_a_credential_and_a_terminal_it_says_what_to_set(settings: Settings) -> None:
+    with environment({"IDENTITY_HEADER": "wrong"}), pytest.raises(CredentialError) as error:
+        open_client(settings.model_copy(update={"workspace_name": "another"}))
+
+    assert "AZURE_CLIENT_ID" in str(error.value)
+    assert "az login" in str(error.value)
+
+
+def test_a_cloud_that_the_metadata_does_not_name_is_refused(settings: Settings) -> None:
+    wrong = settings.model_copy(update={"cloud": "AzureMoonCloud"})
+
+    with pytest.raises(SettingsError, match="AzureMoonCloud") as error:
+        open_client(wrong)
+
+    assert settings.cloud in str(error.value)
+
+
+def test_an_unknown_registry_is_an_error_of_its_own(settings: Settings) -> None:
+    wrong = settings.model_copy(update={"registry_name": "no-such-registry"})
+
+    with pytest.raises(Exception, match="no-such-registry"):
+        open_registry(wrong)
+
+
+def test_the_same_thread_gets_the_same_client(settings: Settings) -> None:
+    assert open_client(settings) is open_client(settings)
