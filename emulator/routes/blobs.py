@@ -3,8 +3,8 @@
 import asyncio
 import re
 import uuid
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,16 +14,16 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from emulator import signatures, tokens
 from emulator.arm import emulator_of
+from emulator.blob_lists import entries, row
 from emulator.errors import ArmError, NotEmulated
 from emulator.storage import Blob, Storage
+from emulator.storage_access import authorise
 
 VERSION = "2023-11-03"
 PAGE = 5000
 RANGE = re.compile(r"bytes=(\d+)-(\d+)?")  # the two forms that the service takes
 Handler = Callable[[Request], Awaitable[Response]]
-PERMISSIONS = {"GET": "r", "HEAD": "r", "PUT": "cw", "DELETE": "d"}
 
 
 async def serve(request: Request) -> Response:
@@ -43,59 +43,6 @@ def storage_error(error: ArmError) -> Response:
     )
     headers = {**error.headers, "x-ms-error-code": error.code}
     return Response(body, error.status, headers, "application/xml")
-
-
-def authorise(request: Request) -> None:
-    """Raises ArmError 401 or 403: no authorisation, or one that is wrong or has expired."""
-    emulator = emulator_of(request)
-    header = request.headers.get("authorization", "")
-    account, key = emulator.config.account, emulator.config.identity.storage_key
-    if header.startswith("SharedKey "):
-        given = header.removeprefix("SharedKey ").partition(":")[2]
-        expected = signatures.sign(key, signatures.shared_key_text(request, account))
-    elif header:
-        tokens.check(emulator.config, header, emulator.clock.now(), tokens.for_storage)
-        return
-    elif "sig" in request.query_params:
-        given = request.query_params["sig"]
-        text = signatures.account_sas_text if "ss" in request.query_params else signatures.sas_text
-        expected = signatures.sign(key, text(request, account))
-        _check_sas(request)
-    else:
-        raise ArmError(401, "NoAuthenticationInformation", "Server failed to authenticate the "
-                       "request. Please refer to the information in the www-authenticate header.",
-                       {"WWW-Authenticate": "SharedKey"})  # fmt: skip
-    if not signatures.same(expected, given):
-        raise ArmError(403, "AuthenticationFailed", "Server failed to authenticate the request. "
-                       "Make sure the value of Authorization header is formed correctly including "
-                       "the signature.")  # fmt: skip
-
-
-def _check_sas(request: Request) -> None:
-    query = request.query_params
-    now = emulator_of(request).clock.now()
-    if not _unix(query.get("st") or "1970-01-01") <= now < _unix(query.get("se", "")):
-        raise ArmError(403, "AuthenticationFailed", "Signature not valid in the specified time.")
-    if query.get("sr") == "b" and not request.path_params.get("name"):
-        raise ArmError(403, "AuthenticationFailed", "The signature is for a blob.")
-    wanted = PERMISSIONS.get(request.method, "")
-    if "comp" in query and query["comp"] == "list":
-        wanted = "l"
-    if not set(wanted) & set(query.get("sp", "")):
-        raise ArmError(
-            403,
-            "AuthorizationPermissionMismatch",
-            "This request is not authorized to perform this operation using this permission.",
-        )
-
-
-def _unix(text: str) -> float:
-    """Unix seconds of a SAS's ISO 8601 time; 0 for what is none."""
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        return 0.0
-    return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
 
 
 def _handler(request: Request) -> Handler:
@@ -300,12 +247,12 @@ async def list_blobs(request: Request) -> Response:
     query = request.query_params
     storage = _storage(request)
     prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
-    entries = _entries(storage.names(container, prefix), prefix, delimiter)
-    start = next((i for i, e in enumerate(entries) if e >= query.get("marker", "")), len(entries))
+    found = entries(storage.names(container, prefix), prefix, delimiter)
+    start = bisect_left(found, query.get("marker", ""))
     most = int(query.get("maxresults") or PAGE)
-    shown = entries[start : start + most]
-    following = entries[start + most] if start + most < len(entries) else ""
-    rows = "".join(_listed(storage, container, entry, delimiter) for entry in shown)
+    shown = found[start : start + most]
+    following = found[start + most] if start + most < len(found) else ""
+    rows = "".join(row(storage, container, entry, delimiter) for entry in shown)
     host = emulator_of(request).config.blob_host
     body = (
         '<?xml version="1.0" encoding="utf-8"?>'
@@ -314,41 +261,6 @@ async def list_blobs(request: Request) -> Response:
         f"<Blobs>{rows}</Blobs><NextMarker>{escape(following)}</NextMarker></EnumerationResults>"
     )
     return Response(body, 200, media_type="application/xml")
-
-
-def _entries(names: list[str], prefix: str, delimiter: str) -> list[str]:
-    """Blob names, those below a delimiter folded into one prefix that ends with it."""
-    if not delimiter:
-        return names
-    folded = set()
-    for name in names:
-        head, found, _ = name.removeprefix(prefix).partition(delimiter)
-        folded.add(prefix + head + found)
-    return sorted(folded)
-
-
-def _listed(storage: Storage, container: str, name: str, delimiter: str) -> str:
-    if delimiter and name.endswith(delimiter):
-        return f"<BlobPrefix><Name>{escape(name)}</Name></BlobPrefix>"
-    blob = storage.get(container, name)
-    if blob is None:
-        return ""
-    about = {
-        "Last-Modified": formatdate(blob.modified, usegmt=True),
-        "Etag": blob.etag.strip('"'),
-        "Content-Length": blob.size,
-        "Content-Type": blob.content_type,
-        "BlobType": "BlockBlob",
-        "LeaseStatus": "unlocked",
-        "LeaseState": "available",
-        "ServerEncrypted": "true",
-    }
-    properties = "".join(f"<{key}>{value}</{key}>" for key, value in about.items())
-    metadata = "".join(f"<{k}>{escape(v)}</{k}>" for k, v in blob.metadata.items())
-    return (
-        f"<Blob><Name>{escape(name)}</Name><Properties>{properties}</Properties>"
-        f"<Metadata>{metadata}</Metadata></Blob>"
-    )
 
 
 async def list_containers(request: Request) -> Response:
