@@ -19,6 +19,7 @@ import mlflow_folder
 from step import StepError, say
 
 TINY_VOCABULARY = 1024
+FORM = 2  # of the folders; another one makes them anew
 TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}<|end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
@@ -125,9 +126,9 @@ def _package(name: str) -> Path:
 
 def make(kind: str, cache: Path) -> Path:
     """The folder of the weights; made by whoever comes first, whole or not at all."""
-    target = cache / "weights" / kind
+    target = cache / "weights" / f"{kind}-{FORM}"
     target.parent.mkdir(parents=True, exist_ok=True)
-    with (target.parent / f"{kind}.lock").open("w") as lock:
+    with (target.parent / f"{target.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.is_dir():
             _make(kind, target)

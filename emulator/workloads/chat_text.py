@@ -1,4 +1,4 @@
-"""A model folder's tokenizer and chat template, without torch and transformers (seconds to import)."""
+"""A model's tokenizer and chat template, without torch and transformers (seconds to import)."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,10 @@ from typing import Any
 
 Messages = list[dict[str, str]]
 IGNORED = -100  # a label that the loss leaves out
+
+
+class TemplateRefuses(ValueError):
+    """The model's chat template does not take a conversation; the text says why."""
 
 
 class ChatText:
@@ -31,43 +35,57 @@ class ChatText:
         return int(self.tokenizer.token_to_id(token) or 0)
 
     def render(self, messages: Messages, *, answer: bool) -> str:
-        """The conversation as text; with ``answer`` it ends where the assistant begins to speak."""
-        return str(
-            self.template.render(messages=messages, add_generation_prompt=answer, **self.specials)
-        )
+        """The conversation as text; with ``answer`` it ends where the assistant begins to speak.
+
+        Raises TemplateRefuses.
+        """
+        from jinja2 import TemplateError
+
+        try:
+            return str(
+                self.template.render(
+                    messages=messages, add_generation_prompt=answer, **self.specials
+                )
+            )
+        except TemplateError as error:
+            raise TemplateRefuses(f"The model's chat template fails: {error}.") from error
 
     def ids(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def example(self, messages: Messages) -> tuple[list[int], list[int]]:
-        """Token ids and labels of one conversation; only what the assistant says has labels."""
+        """Token ids and labels of one conversation; only what the assistant says has labels.
+
+        Raises TemplateRefuses.
+        """
         ids: list[int] = []
         labels: list[int] = []
         text = ""
         for place, message in enumerate(messages):
             speaks = message["role"] == "assistant"
+            closed = self.render(messages[: place + 1], answer=False)
             if speaks:  # the words that open its turn are the template's, not its own
-                text = self._grow(ids, labels, text, messages[:place], True, learn=False)
-            text = self._grow(ids, labels, text, messages[: place + 1], False, learn=speaks)
+                opened = (
+                    self.render(messages[:place], answer=True)
+                    if place
+                    else closed[: max(closed.rfind(message["content"]), 0)]
+                )
+                text = self._grow(ids, labels, text, opened, learn=False)
+            text = self._grow(ids, labels, text, closed, learn=speaks)
         return ids, labels
 
     def _grow(
-        self,
-        ids: list[int],
-        labels: list[int],
-        text: str,
-        messages: Messages,
-        answer: bool,
-        *,
-        learn: bool,
+        self, ids: list[int], labels: list[int], text: str, longer: str, *, learn: bool
     ) -> str:
-        if not messages:
-            return text
-        whole = self.render(messages, answer=answer)
-        new = self.ids(whole[len(text) :]) if whole.startswith(text) else []
+        if not longer.startswith(text):
+            raise TemplateRefuses(
+                "The model's chat template changes what came before when a message is added, so "
+                "the assistant's words cannot be told from the rest."
+            )
+        new = self.ids(longer[len(text) :])
         ids += new
         labels += new if learn else [IGNORED] * len(new)
-        return whole if whole.startswith(text) else text
+        return longer
 
 
 def _text(token: Any) -> str:
@@ -82,4 +100,4 @@ def _template(folder: Path, config: dict[str, Any]) -> str:
 
 
 def _refuse(message: str) -> None:
-    raise ValueError(message)
+    raise TemplateRefuses(f"The model's chat template refuses it: {message}")

@@ -1,6 +1,7 @@
 """Step 5, converter: the fine-tuned model as an MLflow model folder."""
 
 import json
+import shutil
 
 import mlflow_folder
 from step import Spec, StepError, run, say
@@ -8,20 +9,20 @@ from step import Spec, StepError, run, say
 
 def main(spec: Spec) -> None:
     tuned = spec.path("pytorch_model_folder")
-    adapter = tuned / "adapter"
-    model = tuned if (tuned / "config.json").exists() else spec.path("model_folder")
-    if not (model / "config.json").exists():
-        raise StepError("The fine-tuned model's folder has no config.json.")
-    about = json.loads((tuned / "trained.json").read_text())
-    metadata = {key: str(value) for key, value in about.items()}
+    if not (tuned / "config.json").exists():
+        raise StepError(f"The fine-tuned model's folder '{tuned}' has no config.json.")
+    trained = tuned / "trained.json"
+    about = json.loads(trained.read_text()) if trained.exists() else {"weights": "unknown"}
     target = spec.out / "mlflow_model_folder"
-    has_adapter = adapter.is_dir()
-    mlflow_folder.write(target, model, adapter=adapter if has_adapter else None, metadata=metadata)
-    if has_adapter and model == tuned:  # the adapter was copied with the model: once is enough
-        import shutil
-
-        shutil.rmtree(target / "data" / "model" / "adapter")
-    say(f"MLflow model of {about['weights']} after {about['steps']} steps")
+    shutil.rmtree(target, ignore_errors=True)
+    adapter = tuned / "adapter"
+    mlflow_folder.write(
+        target,
+        tuned,
+        adapter=adapter if adapter.is_dir() else None,
+        metadata={key: str(value) for key, value in about.items()},
+    )
+    say(f"MLflow model of {about['weights']} after {about.get('steps', 'unknown')} steps")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Step 2, model import: the foundation model as a plain folder of configuration, weights, tokenizer."""
+"""Step 2, model import: the foundation model as a folder of configuration, weights, tokenizer."""
 
 import json
 import shutil
@@ -15,17 +15,24 @@ def main(spec: Spec) -> None:
     elif spec.paths.get("pytorch_model_path"):
         source = spec.path("pytorch_model_path")
     else:
-        raise StepError("A Hugging Face id needs the Hub, which this emulator does not reach.")
+        raise StepError(
+            "No model was given; a Hugging Face id alone needs the Hub, which this emulator does "
+            "not reach: give 'mlflow_model_path' or 'pytorch_model_path'."
+        )
     model = mlflow_folder.model_of(source)
     missing = [name for name in NEEDED if not (model / name).exists()]
-    if missing or not list(model.glob("*.safetensors")):
-        raise StepError(f"The model's folder lacks {', '.join(missing) or 'its weights'}.")
+    if not list(model.glob("*.safetensors")):
+        missing.append("weights (*.safetensors)")
+    if missing:
+        raise StepError(f"The model's folder '{model}' lacks {', '.join(missing)}.")
     target = spec.out / "model_folder"
+    shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(model, target)
     about = mlflow_folder.metadata_of(source)
     (target / "imported_from.json").write_text(json.dumps(about))
     config = json.loads((target / "config.json").read_text())
-    say(f"imported {config['architectures'][0]}: {about.get('weights', 'weights of your own')}")
+    kind = ", ".join(config.get("architectures") or ["a model"])
+    say(f"imported {kind}: {about.get('weights', 'weights of your own')}")
 
 
 if __name__ == "__main__":

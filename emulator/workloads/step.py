@@ -6,11 +6,14 @@ training libraries, and each other.
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+ROLES = ("system", "user", "assistant")
 
 
 class StepError(Exception):
@@ -42,35 +45,67 @@ class Spec:
 
     def integer(self, name: str, default: int) -> int:
         """Raises StepError: the value is not a whole number."""
-        try:
-            return int(self.text(name, str(default)))
-        except ValueError:
-            raise StepError(
-                f"Input '{name}' is '{self.parameters[name]}', not a whole number."
-            ) from None
+        number = self.number(name, default)
+        if number != int(number):
+            raise StepError(f"Input '{name}' is {self.parameters[name]}, not a whole number.")
+        return int(number)
 
     def number(self, name: str, default: float) -> float:
-        """Raises StepError: the value is not a number."""
+        """Raises StepError: the value is not a number, or not a finite one."""
         try:
-            return float(self.text(name, str(default)))
+            number = float(self.text(name, str(default)))
         except ValueError:
-            raise StepError(f"Input '{name}' is '{self.parameters[name]}', not a number.") from None
+            number = math.nan
+        if not math.isfinite(number):
+            raise StepError(f"Input '{name}' is '{self.parameters[name]}', not a number.")
+        return number
 
 
 def run(work: Callable[[Spec], None], about: str | None) -> None:
     """Read the command line, do the work; on failure say one sentence and exit with 1."""
-    parser = argparse.ArgumentParser(description=about)
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--spec", type=Path, required=True, help="JSON: parameters and paths")
     parser.add_argument("--out", type=Path, required=True, help="folder for outputs and metrics")
     given = parser.parse_args()
-    spec = json.loads(given.spec.read_text(encoding="utf-8"))
-    given.out.mkdir(parents=True, exist_ok=True)
     try:
-        work(Spec(spec["parameters"], spec["paths"], given.out))
+        spec = read_spec(given.spec, given.out)
+        given.out.mkdir(parents=True, exist_ok=True)
+        work(spec)
     except StepError as error:
         sys.stdout.flush()
         print(error, file=sys.stderr)
         sys.exit(1)
+
+
+def read_spec(path: Path, out: Path) -> Spec:
+    """Raises StepError: the file is not what ``--spec`` must be."""
+    try:
+        spec = json.loads(path.read_text(encoding="utf-8"))
+        return Spec(dict(spec["parameters"]), dict(spec["paths"]), out)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StepError(
+            f"The spec '{path}' is not JSON with 'parameters' and 'paths': {error!r}."
+        ) from None
+
+
+def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and object of each line of a JSON Lines file; blank lines are passed over.
+
+    Raises StepError: a line that is no UTF-8, no JSON, or no object.
+    """
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)  # a UnicodeDecodeError is a ValueError
+            except (ValueError, RecursionError) as error:
+                raise StepError(f"{path.name}, line {number}: not JSON ({error}).") from None
+            if not isinstance(row, dict):
+                raise StepError(f"{path.name}, line {number}: not a JSON object.")
+            yield number, row
 
 
 def conversations(path: Path) -> Iterator[tuple[int, list[dict[str, str]]]]:
@@ -78,30 +113,24 @@ def conversations(path: Path) -> Iterator[tuple[int, list[dict[str, str]]]]:
 
     Raises StepError: a line that is not JSON, or whose messages are not what the schema says.
     """
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield number, _messages(path.name, number, line)
+    for number, row in rows(path):
+        problem = problem_of(row.get("messages"))
+        if problem:
+            raise StepError(f"{path.name}, line {number}: {problem}.")
+        yield number, row["messages"]
 
 
-def _messages(file: str, number: int, line: str) -> list[dict[str, str]]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise StepError(f"{file}, line {number}: not JSON ({error}).") from None
-    messages = row.get("messages") if isinstance(row, dict) else None
+def problem_of(messages: Any) -> str | None:
+    """What is wrong with a conversation, or None."""
     if not isinstance(messages, list) or not messages:
-        raise StepError(f"{file}, line {number}: column 'messages' is missing, empty or no list.")
+        return "column 'messages' is missing, empty or no list"
     for place, message in enumerate(messages):
         for field in ("role", "content"):
             if not isinstance(message, dict) or not isinstance(message.get(field), str):
-                raise StepError(f"{file}, line {number}: messages[{place}].{field} is no text.")
-        if message["role"] not in ("system", "user", "assistant"):
-            raise StepError(
-                f"{file}, line {number}: messages[{place}].role is '{message['role']}', "
-                "not system, user or assistant."
-            )
-    return messages
+                return f"messages[{place}].{field} is no text"
+        if message["role"] not in ROLES:
+            return f"messages[{place}].role is '{message['role']}', not one of {', '.join(ROLES)}"
+    return None
 
 
 def say(text: str) -> None:
