@@ -1,6 +1,7 @@
 """The cases of ``benchmarks.data``, each a process of its own: ``CASE PERCENTAGE FOLDER``.
 
-Prints the number of rows that it wrote, and its peak of resident memory in KiB. Everything a case imports, it imports itself.
+Prints the number of rows that it wrote, and its peak of resident memory in KiB. Everything a case
+imports, it imports itself.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ from workspace.errors import DataError
 from workspace.preparation import CODE_VERSION, prepare
 from workspace.settings import Settings
 from workspace.sources.files import download, fingerprint
+from workspace.sources.hub import hub_address
 from workspace.types import Ownership
 
 if TYPE_CHECKING:
@@ -48,9 +49,13 @@ PROGRESS_SECONDS = 1.0
 
 
 def data_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noqa: ARG001
-    """Return the cache's key: the manifest's inputs, and of local files their size and time."""
+    """Return the cache's key: the manifest's inputs, and of local files their size and time.
+
+    The Hub's address is in it, so that what a stand-in served is never taken for the real thing.
+    """
     choice: DataChoice = parameters["choice"]
-    inputs = {"inputs": choice.inputs(), "code": CODE_VERSION, "files": fingerprint(choice)}
+    where = fingerprint(choice) if choice.files else hub_address()
+    inputs = {"inputs": choice.inputs(), "code": CODE_VERSION, "where": where}
     text = json.dumps(inputs, sort_keys=True)
     return f"prepared-data-{hashlib.sha256(text.encode()).hexdigest()}"
 

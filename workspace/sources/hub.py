@@ -32,11 +32,15 @@ def open_hub(choice: DataChoice) -> HubDataset:
     """
     from huggingface_hub import HfApi
 
-    # Read now, not from the library's constant, which keeps what the process was started with.
-    endpoint = os.environ.get("HF_ENDPOINT", PUBLIC_HUB).rstrip("/")
+    endpoint = hub_address()
     with hub_errors(choice.dataset, choice.revision):
         found = HfApi(endpoint=endpoint).dataset_info(choice.dataset, revision=choice.revision)
     return HubDataset(choice.dataset, choice.config, str(found.sha), endpoint)
+
+
+def hub_address() -> str:
+    """Return where the Hub is: ``HF_ENDPOINT`` as it is now, not as the process began with it."""
+    return (os.environ.get("HF_ENDPOINT") or PUBLIC_HUB).rstrip("/")
 
 
 @contextmanager
