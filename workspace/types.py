@@ -218,9 +218,9 @@ class FineTune(Choice):
     parameters: FineTuneParameters = Field(
         default_factory=FineTuneParameters, description="How to train."
     )
-    experiment: str | None = Field(None, description="Empty: chat_completion_<model>.")
+    experiment: str | None = Field(None, description="Empty: chat_completion_MODEL.")
     registered_name: AssetName | None = Field(
-        None, description="The fine-tuned model's name. Empty: <model>-ultrachat-200k."
+        None, description="The fine-tuned model's name. Empty: MODEL-ultrachat-200k."
     )
     endpoint: EndpointChoice = Field(default_factory=EndpointChoice, description="The endpoint.")
     test: TestChoice = Field(default_factory=TestChoice, description="The questions asked of it.")
