@@ -70,9 +70,6 @@ def _clean(batch: Batch, choice: DataChoice) -> tuple[list[Row], Counter[str], l
 
 def _is_plain(table: pa.Table, choice: DataChoice) -> bool:
     """Whether every row can be written as it is: UltraChat's schema, nothing null, roles known."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if not choice.columns.ultrachats or choice.filters.any:
         return False
     if set(table.column_names) != {"prompt", "prompt_id", "messages"}:
@@ -80,13 +77,23 @@ def _is_plain(table: pa.Table, choice: DataChoice) -> bool:
     messages = table.column("messages")
     if not _is_text(table.schema) or any(column.null_count for column in table.columns):
         return False
-    flat = pc.list_flatten(messages)
-    content, role = (pc.struct_field(flat, [name]) for name in ("content", "role"))
+    return all(_is_whole(chunk) for chunk in messages.chunks)
+
+
+def _is_whole(messages: pa.ListArray) -> bool:
+    """Whether no message of a chunk is missing anything; copies nothing.
+
+    A slice is judged by the rows beside it too, which at worst sends it to the slower way.
+    """
+    import pyarrow.compute as pc
+
+    flat = messages.values
+    content, role = flat.field("content"), flat.field("role")
     if flat.null_count or content.null_count or role.null_count:
         return False
-    known = pc.all(pc.is_in(role, pa.array(ROLES, role.type))).as_py()
+    known = set(ROLES).issuperset(pc.unique(role).to_pylist())
     shortest: int | None = pc.min(pc.list_value_length(messages)).as_py()
-    return bool(known is not False and shortest != 0)
+    return known and shortest != 0
 
 
 def _is_text(schema: pa.Schema) -> bool:
