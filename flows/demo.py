@@ -19,7 +19,7 @@ DEMO: dict[str, Any] = {
     # Two rows for each of the 8 GPUs that a node of the tutorial's cluster has.
     "data": {"percentage": 5, "max_rows": 16},
     "parameters": {
-        "num_train_epochs": 5,
+        "num_train_epochs": 2,
         "per_device_train_batch_size": 2,
         "per_device_eval_batch_size": 8,
         "learning_rate": 1e-3,

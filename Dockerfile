@@ -1,0 +1,32 @@
+# The worker: Prefect, the flows and the Azure SDK. No torch, no emulator, not root, no secrets.
+#
+#   docker build --tag fine-tune-worker:0.1.0 .
+#
+# It was written where no container engine was to be had: unbuilt. Pin the base by its digest when
+# you first build it (docker buildx imagetools inspect python:3.11.13-slim-bookworm).
+ARG BASE=python:3.11.13-slim-bookworm
+
+FROM ${BASE} AS build
+WORKDIR /app
+COPY pyproject.toml requirements.lock README.md ./
+COPY flows flows
+COPY tasks tasks
+COPY workspace workspace
+COPY deployments deployments
+RUN python -m venv /venv \
+    && /venv/bin/pip install --no-cache-dir --constraint requirements.lock --editable '.[pools]'
+
+FROM ${BASE}
+RUN useradd --uid 10001 --create-home worker
+WORKDIR /app
+COPY --from=build /venv /venv
+COPY --from=build /app /app
+COPY prefect.yaml ./
+ENV PATH=/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    FINETUNE_DATA=/home/worker/data \
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 \
+    PREFECT_LOGGING_SETTINGS_PATH=/app/deployments/logging.yaml \
+    DO_NOT_TRACK=1
+USER 10001
+CMD ["prefect", "worker", "start", "--pool", "fine-tune"]

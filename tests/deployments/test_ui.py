@@ -1,0 +1,182 @@
+"""The Prefect UI in headless Chromium: the form, a run started by it, and what it leaves.
+
+With SCREENSHOTS=docs/images (``make screenshots``) the documents' pictures are taken anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.deployments.conftest import Stack, until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM, reason="Debian's package chromium is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    from playwright.sync_api import sync_playwright
+
+    direct = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox"],  # CI is root in a container, where the sandbox cannot start
+            env=direct,
+        )
+        found = browser.new_page(viewport={"width": 1400, "height": 1000})
+        found.set_default_timeout(60_000)
+        yield found
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    chosen = os.environ.get("SCREENSHOTS")
+    folder = Path(chosen) if chosen else tmp_path_factory.mktemp("pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def form(served: Stack, page: Page) -> Page:
+    """The form that Run opens for the weekly fine-tune."""
+    served.emulator.clear_faults()
+    weekly = served.server.deployment("fine-tune/weekly")["id"]
+    page.goto(f"{served.server.ui}/deployments/deployment/{weekly}/run")
+    field(page, "Percentage (Optional)").wait_for()
+    return page
+
+
+def field(page: Page, label: str) -> Locator:
+    """The input of a field of the form, by the field's label."""
+    own = "contains(concat(' ', @class, ' '), ' schema-form-property ')"
+    return page.locator(
+        f"xpath=//span[normalize-space()='{label}']"
+        f"/ancestor::div[{own}][1]//*[self::input or self::textarea]"
+    ).first
+
+
+def fields_of(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Title and description of every field that the form of ``run`` shows."""
+    for definition in schema["definitions"].values():
+        for field in definition.get("properties", {}).values():
+            yield field.get("title", ""), field["description"]
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_the_form_shows_every_parameter_with_its_description(
+    form: Page, served: Stack, pictures: Path
+) -> None:
+    form.screenshot(path=pictures / "form.png")
+    shown = flat(form.inner_text("body"))
+
+    schema = served.server.deployment("fine-tune/weekly")["parameter_openapi_schema"]
+    optional = {"StepCompute"}  # shown once a step is given a compute of its own
+    schema["definitions"] = {
+        name: found for name, found in schema["definitions"].items() if name not in optional
+    }
+    missing = [what for _, what in fields_of(schema) if flat(what) not in shown]
+    assert missing == []
+
+
+def test_the_form_shows_the_tutorials_defaults(form: Page) -> None:
+    values = {
+        "Percentage (Optional)": "5",
+        "Size (Optional)": "Standard_ND40rs_v2",
+        "Request Timeout Ms (Optional)": "90000",
+        "Max New Tokens (Optional)": "200",
+    }
+
+    shown = {label: field(form, label).input_value() for label in values}
+    assert shown == values
+
+
+@pytest.fixture(scope="module")
+def finished(form: Page, served: Stack, pictures: Path) -> str:
+    """A run that the form started, at its end: its id."""
+    changes = {
+        "Percentage (Optional)": "1",
+        "Poll Seconds (Optional)": "1",
+        "Max New Tokens (Optional)": "16",
+    }
+    for label, value in changes.items():
+        field(form, label).fill(value)
+    form.get_by_role("button", name="Submit").click()
+    form.wait_for_url("**?tab=Runs")
+    flow_run = latest_run(served)
+    assert served.server.ended(flow_run) == "COMPLETED", served.log.read_text()[-3000:]
+    form.goto(f"{served.server.ui}/runs/flow-run/{flow_run}")
+    form.get_by_text("Wait for the fine-tuning job").first.wait_for()
+    form.screenshot(path=pictures / "run.png")
+    return flow_run
+
+
+def test_a_run_started_by_the_form_completes_with_a_readable_name(
+    page: Page, finished: str
+) -> None:
+    shown = flat(page.inner_text("body"))
+
+    assert "Phi-3-mini-4k-instruct · ultrachat_200k 1 % · " in shown
+    assert "Completed" in shown
+
+
+def latest_run(served: Stack) -> str:
+    weekly = served.server.deployment("fine-tune/weekly")["id"]
+    wanted = {"deployments": {"id": {"any_": [weekly]}}, "sort": "EXPECTED_START_TIME_DESC"}
+    return str(served.server.ask("POST", "/flow_runs/filter", wanted)[0]["id"])
+
+
+def artifacts(served: Stack, flow_run: str) -> dict[str, dict[str, Any]]:
+    """The latest artifact of each key of a run."""
+    wanted = {"artifacts": {"flow_run_id": {"any_": [flow_run]}}, "sort": "CREATED_ASC"}
+    found = served.server.ask("POST", "/artifacts/filter", wanted)
+    return {one["key"]: one for one in found}
+
+
+def test_every_artifact_of_a_run_renders(
+    page: Page, served: Stack, finished: str, pictures: Path
+) -> None:
+    found = artifacts(served, finished)
+    assert {"plan", "fine-tune-result"} <= set(found)
+
+    for key, artifact in found.items():
+        page.goto(f"{served.server.ui}/artifacts/artifact/{artifact['id']}")
+        rendered = {
+            "markdown": ".artifact-data-view-markdown, .p-markdown-renderer, table, p",
+            "table": "table",
+            "image": "img",
+            "link": "a",
+            "progress": "body",
+        }[artifact["type"]]
+        page.locator(rendered).first.wait_for()
+        if artifact["type"] == "image":
+            picture = page.locator("main img, .artifact img, img[src^='data:']").first
+            until(f"{key} is drawn", lambda: picture.evaluate("one => one.naturalWidth") > 100)  # noqa: B023
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=pictures / f"artifact-{key}.png")
+
+
+def test_the_deployments_page_lists_all_four(page: Page, served: Stack, pictures: Path) -> None:
+    page.goto(f"{served.server.ui}/deployments")
+    for name in ("weekly", "now", "every-15-minutes", "monthly"):
+        page.get_by_role("link", name=name).first.wait_for()
+
+    page.screenshot(path=pictures / "deployments.png")
