@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.states import State
+from prefect.client.schemas.objects import State
 
 from tasks.data import asset_name, fetch_data, preparation, prepare_data, upload_data
 from tests.conftest import RunningEmulator, environment
@@ -44,7 +44,8 @@ def choice(**changes: Any) -> DataChoice:
 
 @flow
 def preparing(wanted: DataChoice) -> State[PreparedData]:
-    return preparation(wanted)(wanted, return_state=True)
+    state: State[PreparedData] = preparation(wanted)(wanted, return_state=True)
+    return state
 
 
 @flow
@@ -117,7 +118,7 @@ def test_the_row_counts_and_the_first_rows_are_shown(stage: RunningEmulator) -> 
     prepared = preparing(choice()).result()
 
     with get_client(sync_client=True) as client:
-        shown = {one.key: one.data for one in client.read_latest_artifacts()}
+        shown = {one.key: str(one.data) for one in client.read_latest_artifacts()}
     counts = json.loads(shown["data-rows"])
     first = json.loads(shown["data-first-rows"])
     assert {one["split"]: one["rows"] for one in counts} == prepared.rows
