@@ -16,7 +16,14 @@ from typing import Any
 
 from prefect.automations import AutomationCore
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.events.actions import CallWebhook, DoNothing, RunDeployment, SendNotification
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import (
+    CallWebhook,
+    ChangeFlowRunState,
+    DoNothing,
+    RunDeployment,
+    SendNotification,
+)
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 
@@ -42,6 +49,7 @@ class Limits:
     """When to raise an alarm."""
 
     silent: timedelta = timedelta(minutes=3)
+    pending: timedelta = timedelta(minutes=15)  # longer than a container takes to start
     without_success: timedelta = timedelta(days=8)
 
 
@@ -72,6 +80,27 @@ def automations(alarm: Alarm, reaper: Any, limits: Limits) -> list[AutomationCor
                 within=limits.silent,
             ),
             actions=[reap],
+        ),
+        AutomationCore(
+            name="fine-tune: a run was claimed and not begun",
+            description="The worker that claimed it is gone: another one may.",
+            trigger=EventTrigger(
+                match=ANY_RUN,
+                match_related=_of([FINE_TUNE]),
+                after={"prefect.flow-run.Pending"},
+                expect={"prefect.flow-run.Running", *ENDED, *QUIET},
+                for_each={"prefect.resource.id"},
+                posture=Posture.Proactive,
+                within=limits.pending,
+            ),
+            actions=[
+                ChangeFlowRunState(
+                    state=StateType.SCHEDULED,
+                    name="AwaitingRetry",
+                    message="Claimed by a worker and not begun; offered again.",
+                    force=True,
+                )
+            ],
         ),
         AutomationCore(
             name="fine-tune: a run crashed",
@@ -187,9 +216,14 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m deployments.automations", description=__doc__)
     parser.add_argument("--notify", metavar="TYPE/NAME", help="block that tells people")
     parser.add_argument("--silent-seconds", type=float, default=180, help="without a heartbeat")
+    parser.add_argument("--pending-seconds", type=float, default=900, help="claimed, not begun")
     parser.add_argument("--success-days", type=float, default=8, help="without a completed run")
     given = parser.parse_args(argv)
-    limits = Limits(timedelta(seconds=given.silent_seconds), timedelta(days=given.success_days))
+    limits = Limits(
+        timedelta(seconds=given.silent_seconds),
+        timedelta(seconds=given.pending_seconds),
+        timedelta(days=given.success_days),
+    )
     try:
         with get_client(sync_client=True) as client:
             alarm, reaper = find_alarm(client, given.notify), find_reaper(client)

@@ -34,7 +34,9 @@ class Server:
         return self.api.removesuffix("/api")
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        with httpx.Client(trust_env=False, timeout=60) as http:
+        login = self.env.get("PREFECT_API_AUTH_STRING", "").split(":")
+        auth = (login[0], login[1]) if len(login) == 2 else None
+        with httpx.Client(trust_env=False, timeout=60, auth=auth) as http:
             answer = http.request(method, f"{self.api}{path}", json=body)
         answer.raise_for_status()
         return answer.json() if answer.content else None

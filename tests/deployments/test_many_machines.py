@@ -1,0 +1,228 @@
+"""PostgreSQL, Redis, two API servers, two workers, twenty runs; one of each is killed half-way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deployments.local_stack import ROOT, free_port, running
+from tests.deployments.balancer import Balancer
+from tests.deployments.conftest import QUICK, Server, until
+
+POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+REDIS = shutil.which("redis-server")
+RUNS = 20
+LIMIT = 5
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(
+        not (POSTGRES and REDIS), reason="Debian's postgresql or redis-server is not installed"
+    ),
+]
+
+
+@contextmanager
+def postgres(home: Path) -> Iterator[str]:
+    """A PostgreSQL server of its own; its address for Prefect."""
+    programs, data, port = POSTGRES[-1], home / "postgres", free_port()
+    data.mkdir()
+    as_user: list[str] = []
+    if os.getuid() == 0:  # PostgreSQL refuses to run as root
+        as_user = ["runuser", "-u", "postgres", "--"]
+        shutil.chown(data, "postgres")
+        for parent in [home, *home.parents]:  # pytest's folders are the owner's alone
+            if parent.stat().st_mode & 0o001 == 0:
+                parent.chmod(parent.stat().st_mode | 0o011)
+    subprocess.run(
+        [*as_user, programs / "initdb", "-D", data, "-U", "prefect", "-A", "trust"],
+        cwd="/",
+        check=True,
+        capture_output=True,
+    )
+    options = ["-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", data, "-c", "fsync=off"]
+    argv = [*as_user, str(programs / "postgres"), *map(str, options)]
+    with running(argv, home / "postgres.log"):
+        until("PostgreSQL answers", lambda: _listens(port))
+        yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
+
+
+@contextmanager
+def redis(home: Path) -> Iterator[str]:
+    port = free_port()
+    argv = [
+        str(REDIS),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--dir",
+        str(home),
+    ]
+    with running(argv, home / "redis.log"):
+        until("Redis answers", lambda: _listens(port))
+        yield f"redis://127.0.0.1:{port}"
+
+
+def _listens(port: int) -> bool:
+    import socket
+
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+@dataclass
+class Installation:
+    """Two servers behind one address, and two workers."""
+
+    server: Server
+    counted: Path
+    apis: list[subprocess.Popen[bytes]]
+    workers: list[subprocess.Popen[bytes]]
+
+    def lines(self) -> list[str]:
+        return self.counted.read_text().split("\n")[:-1] if self.counted.exists() else []
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    python = [sys.executable, "-m", "prefect"]
+    with ExitStack() as stack:
+        database, broker = (
+            stack.enter_context(postgres(tmp_path)),
+            stack.enter_context(redis(tmp_path)),
+        )
+        env = {
+            **QUICK,
+            "PREFECT_HOME": str(tmp_path / "prefect"),
+            "PREFECT_API_DATABASE_CONNECTION_URL": database,
+            "PREFECT_API_DATABASE_MIGRATE_ON_START": "false",
+            "PREFECT_MESSAGING_BROKER": "prefect_redis.messaging",
+            "PREFECT_MESSAGING_CACHE": "prefect_redis.messaging",
+            "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect_redis.ordering",
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect_redis.lease_storage",
+            "PREFECT_REDIS_MESSAGING_URL": f"{broker}/0",
+            "PREFECT_SERVER_DOCKET_URL": f"{broker}/1",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_API_AUTH_STRING": "admin:secret",
+            "PREFECT_API_AUTH_STRING": "admin:secret",
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "COUNTED": str(tmp_path / "counted"),
+        }
+        subprocess.run(
+            [*python, "server", "database", "upgrade", "--yes"],
+            env={**os.environ, **env},
+            check=True,
+            capture_output=True,
+            timeout=180,
+        )
+        ports = [free_port(), free_port()]
+        apis = [
+            stack.enter_context(
+                running(
+                    [*python, "server", "start", "--port", str(port), "--no-services"],
+                    tmp_path / f"api-{port}.log",
+                    env,
+                )
+            )
+            for port in ports
+        ]
+        services = [*python, "server", "services", "start"]
+        stack.enter_context(running(services, tmp_path / "services.log", env))
+        balancer = Balancer(ports)
+        stack.callback(balancer.close)
+        env["PREFECT_API_URL"] = f"http://127.0.0.1:{balancer.port}/api"
+        for port in ports:
+            until("an API server answers", lambda: _healthy(port), 120)  # noqa: B023
+        server = Server(env, tmp_path)
+        _deploy(env)
+        worker = [*python, "worker", "start", "--pool", "many", "--limit", str(LIMIT)]
+        workers = [
+            stack.enter_context(
+                running([*worker, "--name", name], tmp_path / f"worker-{name}.log", env)
+            )
+            for name in ("one", "two")
+        ]
+        yield Installation(server, tmp_path / "counted", apis, workers)
+
+
+def _healthy(port: int) -> bool:
+    try:
+        with httpx.Client(trust_env=False, timeout=2, auth=("admin", "secret")) as http:
+            return http.get(f"http://127.0.0.1:{port}/api/health").is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _deploy(env: dict[str, str]) -> None:
+    """A pool and a deployment of the counted flow; automations that offer a lost run again."""
+    program = (
+        "from prefect import flow\n"
+        "from tests.deployments.counted import counted\n"
+        f"flow.from_source({str(ROOT)!r}, 'tests/deployments/counted.py:counted')"
+        ".deploy('many', work_pool_name='many', build=False, push=False, print_next_steps=False)\n"
+        "from datetime import timedelta\n"
+        "from uuid import uuid4\n"
+        "from prefect import get_client\n"
+        "from prefect.events.actions import DoNothing\n"
+        "from deployments.automations import Limits, automations, install\n"
+        "limits = Limits(pending=timedelta(seconds=30))\n"
+        "wanted = [one for one in automations(DoNothing(), uuid4(), limits)\n"
+        "          if one.name.endswith('not begun')]\n"
+        "with get_client(sync_client=True) as client:\n"
+        "    install(client, wanted)\n"
+    )
+    for command in (
+        [sys.executable, "-m", "prefect", "work-pool", "create", "many", "--type", "process"],
+        [sys.executable, "-c", program],
+    ):
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_run_ends_once_though_a_worker_and_a_server_die(installation: Installation) -> None:
+    server = installation.server
+    runs = [server.trigger("fine-tune/many", {"number": number}) for number in range(RUNS)]
+    until("some runs have begun", lambda: len(installation.lines()) >= 4, 180)
+
+    os.kill(installation.workers[0].pid, signal.SIGKILL)
+    os.kill(installation.apis[0].pid, signal.SIGKILL)
+
+    until("all runs have ended", lambda: _states(server, runs).keys() <= FINAL, 300)
+    crashed = [run for run in runs if server.state(run) == "CRASHED"]
+    assert len(crashed) <= LIMIT  # those that the dead worker watched; no others are touched
+    for run in crashed:
+        state = {"type": "SCHEDULED", "name": "AwaitingRetry"}
+        server.ask("POST", f"/flow_runs/{run}/set_state", {"state": state, "force": True})
+    until("all are completed", lambda: _states(server, runs) == {"COMPLETED": RUNS}, 120)
+    lines = Counter(installation.lines())
+    assert {run: lines[f"ended {run}"] for run in runs} == dict.fromkeys(runs, 1)
+    assert {run for run in runs if lines[f"begun {run}"] > 1} <= set(crashed)
+
+
+def _states(server: Server, runs: list[str]) -> Counter[str]:
+    body = {"flow_runs": {"id": {"any_": runs}}}
+    found = server.ask("POST", "/flow_runs/filter", body)
+    return Counter(one["state"]["type"] for one in found)
