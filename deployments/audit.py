@@ -45,7 +45,8 @@ def licence(name: str) -> str:
         for value in about.get_all("Classifier") or []
         if value.startswith("License ::") and value != "License :: OSI Approved"
     ]
-    said = about.get("License-Expression") or ", ".join(classified) or about.get("License") or ""
+    given = [*(about.get_all("License-Expression") or []), ", ".join(classified)]
+    said = next((one for one in [*given, *(about.get_all("License") or [])] if one), "")
     return said.strip().splitlines()[0][:60] if said.strip() else KNOWN.get(name, "")
 
 

@@ -22,6 +22,7 @@ from tasks.costs import Spending, report_costs
 from tasks.data import fetch_data, preparation, upload_data
 from tasks.endpoints import create_endpoint, deploy_model, test_endpoint
 from tasks.gates.data import check_prepared_data
+from tasks.lineage import record_lineage
 from tasks.metrics import review_metrics
 from tasks.models import register_model
 from tasks.reports import publish_result
@@ -113,20 +114,20 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
         answers = test_endpoint(
             settings, plan.endpoint, deployment, asked.path, asked.rows, run.test
         )
-    return publish_result(
-        Result(
-            model=plan.model,
-            cluster=cluster,
-            data=data,
-            parameters=plan.parameters,
-            job=job,
-            metrics=metrics,
-            registered=registered,
-            endpoint=plan.endpoint,
-            endpoint_kept=run.endpoint.keep,
-            answers=answers,
-        )
+    result = Result(
+        model=plan.model,
+        cluster=cluster,
+        data=data,
+        parameters=plan.parameters,
+        job=job,
+        metrics=metrics,
+        registered=registered,
+        endpoint=plan.endpoint,
+        endpoint_kept=run.endpoint.keep,
+        answers=answers,
     )
+    record_lineage(settings, result)
+    return publish_result(result)
 
 
 @contextmanager

@@ -109,6 +109,18 @@ def test_the_artifacts_of_a_run_are_read_by_its_id(shell: Shell, followed: str) 
     assert payload["steps"]["Wait for the fine-tuning job"] > 0
 
 
+def test_the_model_shows_its_lineage(served: Stack, followed: str) -> None:
+    wanted = {"filter": {"event": {"prefix": ["prefect.asset."]}}}
+    events = served.server.ask("POST", "/events/filter", wanted)["events"]
+
+    made = [one for one in events if one["event"] == "prefect.asset.materialization.succeeded"]
+    model = made[-1]["resource"]["prefect.resource.id"]
+    upstream = {one["prefect.resource.id"] for one in made[-1]["related"]}
+    assert "/models/Phi-3-mini-4k-instruct-ultrachat-200k/" in model
+    assert any(one.startswith("hf://HuggingFaceH4/ultrachat_200k/") for one in upstream)
+    assert any("/models/Phi-3-mini-4k-instruct/" in one for one in upstream)
+
+
 def test_a_failed_run_goes_on_under_its_own_id(shell: Shell, served: Stack) -> None:
     fault = {"kind": "deployment_fails", "message": "no capacity"}
     served.emulator.add_fault(**fault)

@@ -146,9 +146,9 @@ def latest_run(served: Stack) -> str:
 
 def artifacts(served: Stack, flow_run: str) -> dict[str, dict[str, Any]]:
     """The latest artifact of each key of a run."""
-    wanted = {"artifacts": {"flow_run_id": {"any_": [flow_run]}}, "sort": "CREATED_ASC"}
+    wanted = {"artifacts": {"flow_run_id": {"any_": [flow_run]}}, "sort": "CREATED_DESC"}
     found = served.server.ask("POST", "/artifacts/filter", wanted)
-    return {one["key"]: one for one in found}
+    return {one["key"]: one for one in reversed(found)}
 
 
 def test_every_artifact_of_a_run_renders(
