@@ -59,5 +59,7 @@ def end_as_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
     """Hook: a run that stopped itself because it was cancelled is Cancelled, not Crashed."""
     if flow_run.id in _stopped:
         with get_client(sync_client=True) as client:
-            cancelled = Cancelled(message="Cancelled; the run stopped itself and cleaned up.")
+            cancelled: State[Any] = Cancelled(
+                message="Cancelled; the run stopped itself and cleaned up."
+            )
             client.set_flow_run_state(flow_run.id, cancelled, force=True)

@@ -159,7 +159,7 @@ def _least_silence() -> timedelta:
 def _bury(client: SyncPrefectClient, run: FlowRun, why: str) -> FlowRun:
     message = f"The run's process is gone: {why}."
     wanted = run.state is not None and not run.state.is_cancelling()
-    state = Crashed(message=message) if wanted else Cancelled(message=message)
+    state: State[Any] = Crashed(message=message) if wanted else Cancelled(message=message)
     client.set_flow_run_state(run.id, state, force=True)
     return client.read_flow_run(run.id)
 
@@ -205,7 +205,7 @@ def take_up(client: SyncPrefectClient, flow_run_id: UUID) -> bool:
         return False
     if str(getattr(deployment.status, "value", deployment.status)) != "READY":
         return False
-    state = AwaitingRetry(
+    state: State[Any] = AwaitingRetry(
         message=f"Taken up again after a crash ({run.run_count} of {MOST_ATTEMPTS} attempts)."
     )
     client.set_flow_run_state(flow_run_id, state, force=True)
