@@ -21,7 +21,7 @@ from workspace.naming import run_key
 from workspace.types import FineTune
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, State
 
 #: How often a run is begun in all before its leftovers are removed instead.
 MOST_ATTEMPTS = 3
