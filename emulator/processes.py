@@ -176,6 +176,7 @@ class Processes:
         self._scripts = scripts
         argv = [sys.executable, str(PRELOAD), str(self._socket)]
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+        quiet["OMP_WAIT_POLICY"] = "PASSIVE"  # read when torch is loaded; spinning costs a core
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / "preload.log"
         await self.start("preload", argv, cwd=self.folder, log=log, env=quiet)

@@ -5,6 +5,7 @@ step; the evaluation before the first step is step 0.
 """
 
 import json
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -82,6 +83,7 @@ def read_rows(path: Path) -> list[Row]:
 
 def model_to_train(base: Path, plan: Plan) -> Any:
     """The base model, with a fresh adapter where LoRA is asked for."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning would cost the others' cores
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging

@@ -159,6 +159,7 @@ def load(folder: Path) -> Any:
     """The model as MLflow loads it."""
     if not (folder / "MLmodel").exists():
         sys.exit(f"'{folder}' is not an MLflow model folder: it has no MLmodel.")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning would cost the others' cores
     import mlflow.pyfunc
 
     print(f"loading {folder.name}", flush=True)
