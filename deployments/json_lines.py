@@ -22,6 +22,9 @@ OF_PREFECT = ("flow_run_id", "flow_run_name", "task_run_id", "task_run_name", "f
 class JsonLines(logging.Formatter):
     """One JSON object a line: time, level, logger, message, ids, and the traceback if any."""
 
+    def __init__(self, *_: Any, **__: Any) -> None:
+        super().__init__()  # Prefect's configuration hands over a format for its own formatter
+
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as a line of JSON."""
         line: dict[str, Any] = {

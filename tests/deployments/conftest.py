@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deployments.local_stack import free_port, prefect_server, running
+from deployments.local_stack import free_port, keep_heartbeats, prefect_server, running
 from tests.conftest import RunningEmulator
 
 
@@ -108,7 +108,8 @@ def served(
 ) -> Iterator[Stack]:
     """The declared deployments, served as ``make up`` serves them."""
     home = tmp_path_factory.mktemp("served")
-    env = {**server.env, **shared_emulator.env, "FINETUNE_DATA": str(home / "data")}
+    data = {"FINETUNE_DATA": str(home / "data")}
+    env = {**server.env, **shared_emulator.env, **keep_heartbeats(), **data}
     command = [sys.executable, "-m", "deployments.serve"]
     with running(command, home / "serve.log", env):
         until("deployments are served", lambda: _ready(server, home / "serve.log"), 120)

@@ -86,7 +86,7 @@ def installed(served: Stack, mailbox: Mailbox) -> Stack:
     assert run_program(served.server, "-c", save).returncode == 0
     done = run_program(
         served.server,
-        *("-m", "deployments.automations", "--notify", "webhook/alarms", "--silent-seconds", "10"),
+        *("-m", "deployments.automations", "--notify", "webhook/alarms", "--silent-seconds", "50"),
     )
     assert done.returncode == 0, done.stderr
     return served
@@ -102,7 +102,7 @@ def test_one_command_installs_them_and_repeating_it_makes_no_second(installed: S
 
     again = run_program(
         installed.server,
-        *("-m", "deployments.automations", "--notify", "webhook/alarms", "--silent-seconds", "10"),
+        *("-m", "deployments.automations", "--notify", "webhook/alarms", "--silent-seconds", "50"),
     )
 
     after = automations(installed.server)
@@ -160,7 +160,7 @@ def test_a_silent_run_is_found_dead_by_the_reaper(installed: Stack) -> None:
         ],
     )
 
-    until("the run is Crashed", lambda: server.state(run["id"]) == "CRASHED", 120)
+    until("the run is Crashed", lambda: server.state(run["id"]) == "CRASHED", 200)
     message = server.ask("GET", f"/flow_runs/{run['id']}")["state"]["message"]
     assert "no heartbeat" in message
 

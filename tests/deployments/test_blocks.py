@@ -91,8 +91,8 @@ def test_a_secret_is_stored_as_one_and_not_shown(server: Server) -> None:
 
 def test_two_blocks_are_two_workspaces(server: Server, emulator: RunningEmulator) -> None:
     register(server)
-    save(server, "team-a", "workspace-a", "one")
-    save(server, "team-b", "workspace-b", "two")
+    save(server, "team-a", "workspace-a", "first-secret")
+    save(server, "team-b", "workspace-b", "second-secret")
     program = (
         "from tasks.connection import find_settings\n"
         "import sys\n"
@@ -115,4 +115,4 @@ def test_two_blocks_are_two_workspaces(server: Server, emulator: RunningEmulator
     first, second = done.stdout.splitlines()
     assert first.startswith("workspace-a service_principal")
     assert second.startswith("workspace-b service_principal")
-    assert "one" not in first.split("client_secret")[1]
+    assert "-secret" not in done.stdout.replace("client_secret", "")

@@ -1,0 +1,50 @@
+"""Logs as JSON lines: each names the run, the task, the job and the endpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from deployments.json_lines import JSON_LOGS
+from deployments.local_stack import ROOT
+from tests.deployments.conftest import Server
+from workspace.naming import endpoint_name, job_name, run_key
+
+PROGRAM = """
+from prefect import flow, get_run_logger, task
+
+@task
+def step():
+    get_run_logger().info("in a task, %s", "with a value")
+
+@flow(name="fine-tune")
+def logged(run: dict):
+    step()
+    get_run_logger().error("it broke", exc_info=ValueError("with this"))
+
+logged(run={"key": "a-key"})
+"""
+
+
+def test_every_line_carries_the_ids_of_the_run(server: Server) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=ROOT,
+        env={**os.environ, **server.env, **JSON_LOGS},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+    lines = [json.loads(line) for line in (done.stdout + done.stderr).splitlines() if line]
+    in_task = next(one for one in lines if one["message"] == "in a task, with a value")
+    broke = next(one for one in lines if one["message"] == "it broke")
+    key = run_key("", "a-key")
+    assert in_task["job"] == job_name(key)
+    assert in_task["endpoint"] == endpoint_name(key)
+    assert in_task["flow_run_id"] == broke["flow_run_id"]
+    assert in_task["task_run_name"].startswith("step-")
+    assert "ValueError: with this" in broke["exception"]
