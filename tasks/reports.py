@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from prefect import task
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
+from tasks.retries import azure_step
 from workspace.types import Result
 
 
-@task(name="Publish the result", tags={"report"}, cache_policy=NO_CACHE)
+@azure_step("Publish the result", tags={"report"})
 def publish_result(result: Result) -> Result:
     """Write the run's result as a markdown artifact, and return it."""
     create_markdown_artifact(

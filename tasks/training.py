@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import httpx
 from prefect import get_run_logger
 from prefect.artifacts import (
     create_link_artifact,
@@ -198,6 +199,13 @@ class _Progress:
         self.shown = steps
         log = get_run_logger()
         log.info("job %s: %s", self.job.name, ", ".join(f"{n} {s}" for n, s in steps) or "queued")
+        try:
+            self._publish(steps)
+        except (httpx.HTTPError, RuntimeError) as error:  # Prefect raises either without a server
+            log.warning("progress is not shown, Prefect's server does not answer: %s", error)
+            self.shown = None  # show it once the server is back
+
+    def _publish(self, steps: list[tuple[str, str]]) -> None:
         done = sum(status == "Completed" for _, status in steps)
         share = 100.0 * done / max(len(steps), 1)
         if self.bar is None:

@@ -15,7 +15,13 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from workspace.errors import CredentialError, FineTuneError, ServiceError, SettingsError
+from workspace.errors import (
+    EXPIRED_TOKEN,
+    CredentialError,
+    FineTuneError,
+    ServiceError,
+    SettingsError,
+)
 from workspace.settings import CredentialChoice, Settings
 
 if TYPE_CHECKING:
@@ -233,6 +239,8 @@ def service_errors(doing: str) -> Iterator[None]:
     except FineTuneError:
         raise
     except ClientAuthenticationError as error:
+        if _code(error) == EXPIRED_TOKEN:
+            raise _from_response(doing, error) from error
         raise CredentialError(f"{doing}: {_first_lines(error)}") from error
     except HttpResponseError as error:
         raise _from_response(doing, error) from error
@@ -241,14 +249,18 @@ def service_errors(doing: str) -> Iterator[None]:
 
 
 def _from_response(doing: str, error: Any) -> FineTuneError:
-    code = getattr(error.error, "code", None) or type(error).__name__
+    code = _code(error)
     message = getattr(error.error, "message", None) or _first_lines(error)
-    if error.status_code in (401, 403):
+    if error.status_code in (401, 403) and code != EXPIRED_TOKEN:
         return CredentialError(
             f"{doing}: Azure gave HTTP {error.status_code} ({code}): {message} "
             "Check the role of the credential on this workspace."
         )
-    return ServiceError(doing, error.status_code, str(code), str(message))
+    return ServiceError(doing, error.status_code, code, str(message))
+
+
+def _code(error: Any) -> str:
+    return str(getattr(error.error, "code", None) or type(error).__name__)
 
 
 def _first_lines(error: BaseException, most: int = 600) -> str:

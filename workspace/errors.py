@@ -26,6 +26,9 @@ All arguments reach ``Exception`` so that every error survives a pickle between 
 
 from __future__ import annotations
 
+#: Azure's code for a token that was valid when it was fetched.
+EXPIRED_TOKEN = "ExpiredAuthenticationToken"
+
 
 class FineTuneError(Exception):
     """Base of everything this project raises on purpose."""
@@ -214,8 +217,11 @@ class ServiceError(FineTuneError):
 
     @property
     def transient(self) -> bool:  # type: ignore[override]
-        """Whether the service may answer otherwise in a while: no answer, throttled, or 5xx."""
-        if self.status is None or self.status in (408, 429):
+        """Whether the service may answer otherwise in a while.
+
+        No answer, throttled, 5xx, or a token that expired on its way: the next call gets a new one.
+        """
+        if self.status is None or self.status in (408, 429) or self.code == EXPIRED_TOKEN:
             return True
         return self.status >= 500 and self.status != 501
 

@@ -63,7 +63,7 @@ class Stage:
         """``python -m tests.flows.watched`` as a process; afterwards it is gone."""
         log = self.folder / f"{argv[0]}-{time.monotonic_ns()}.log"
         command = [sys.executable, "-m", "tests.flows.watched", *argv]
-        with running(argv[0], command, log, self.env) as process:
+        with running(command, log, self.env) as process:
             yield process
 
     @contextmanager

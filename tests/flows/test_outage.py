@@ -1,0 +1,116 @@
+"""Services away for a while, and waits that are too long: ridden out, or ended in order."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.states import State
+
+from deployments.local_stack import free_port, prefect_server
+from flows.fine_tune import fine_tune
+from tests.conftest import RunningEmulator
+from tests.flows.conftest import small
+from tests.flows.watching import QUICK, Stage, until
+from workspace.naming import endpoint_name, job_name, run_key
+from workspace.types import FineTune
+
+pytestmark = pytest.mark.slow
+
+#: Seconds that Prefect's server stays away: longer than a start of it takes.
+AWAY_S = 20.0
+
+
+def names(run: FineTune) -> tuple[str, str]:
+    key = run_key("", run.key)
+    return job_name(key), endpoint_name(key)
+
+
+def status_of(emulator: RunningEmulator, job: str) -> str | None:
+    return {one["name"]: one["status"] for one in emulator.summary()["jobs"]}.get(job)
+
+
+@pytest.fixture
+def fresh(emulator: RunningEmulator) -> Iterator[FineTune]:
+    """A run of its own, after which none of its endpoints may be there."""
+    run = small(uuid.uuid4().hex)
+    yield run
+    assert names(run)[1] not in [one["name"] for one in emulator.summary()["endpoints"]]
+
+
+def test_a_run_outlasts_a_prefect_server_that_goes_away(
+    emulator: RunningEmulator, fresh: FineTune, tmp_path: Path
+) -> None:
+    home, port = tmp_path / "prefect", free_port()
+    started = emulator.summary()["jobs_started"]
+    with prefect_server(home, port) as settings:
+        stage = Stage(emulator, {**emulator.env, **settings, **QUICK}, tmp_path)
+        script = stage.script(fresh)
+        process = script.__enter__()
+        until("the job is there", lambda: stage.job(names(fresh)[0]))
+    try:
+        threading.Event().wait(AWAY_S)
+        assert process.poll() is None
+        with prefect_server(home, port):
+            assert process.wait(200) == 0
+            flow_run = stage.run_of(fresh)
+            assert flow_run is not None
+            assert stage.ended(flow_run.id).is_completed()
+    finally:
+        script.__exit__(None, None, None)
+    assert emulator.summary()["jobs_started"] == started + 1
+
+
+def test_azure_away_while_the_job_trains_is_ridden_out(
+    stage: RunningEmulator, fresh: FineTune
+) -> None:
+    job, _ = names(fresh)
+    started = stage.summary()["jobs_started"]
+    for fault in (
+        {"kind": "status", "status": 503, "times": 4},
+        {"kind": "status", "status": 429, "retry_after": 1, "times": 2},
+        {"kind": "reset_before", "times": 3},
+        {"kind": "status", "status": 401, "code": "ExpiredAuthenticationToken", "times": 2},
+    ):
+        stage.add_fault(method="GET", path=f"/jobs/{job}$", skip=1, **fault)
+
+    result = fine_tune(fresh)
+
+    assert result.job.status == "Completed"
+    assert stage.summary()["jobs_started"] == started + 1
+
+
+def ended(run: FineTune, seconds: float | None = None) -> State[object]:
+    limited = fine_tune.with_options(timeout_seconds=seconds) if seconds else fine_tune
+    state: State[object] = limited(run, return_state=True)
+    return state
+
+
+def endless(run: FineTune) -> FineTune:
+    other = {**run.parameters.other, "max_steps": 100_000}
+    parameters = {"other": other, "num_train_epochs": 10_000}
+    return run.model_copy(update={"parameters": run.parameters.model_copy(update=parameters)})
+
+
+def test_a_flow_that_times_out_cancels_its_job_and_says_so(
+    stage: RunningEmulator, fresh: FineTune
+) -> None:
+    state = ended(endless(fresh), seconds=60)
+
+    assert state.name == "TimedOut", state
+    assert "60" in str(state.message)
+    assert status_of(stage, names(fresh)[0]) in (None, "Canceled")
+
+
+def test_a_wait_past_its_deadline_cancels_the_job_and_names_the_deadline(
+    stage: RunningEmulator, fresh: FineTune
+) -> None:
+    deadlines = fresh.deadlines.model_copy(update={"training_minutes": 0.2})
+    state = ended(endless(fresh).model_copy(update={"deadlines": deadlines}))
+
+    assert state.is_failed()
+    assert "run.deadlines.training_minutes" in str(state.message)
+    assert status_of(stage, names(fresh)[0]) == "Canceled"
