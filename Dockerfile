@@ -21,7 +21,7 @@ RUN useradd --uid 10001 --create-home worker
 WORKDIR /app
 COPY --from=build /venv /venv
 COPY --from=build /app /app
-COPY prefect.yaml ./
+COPY prefect.yaml prefect.toml ./
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     FINETUNE_DATA=/home/worker/data \
