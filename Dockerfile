@@ -26,7 +26,8 @@ ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     FINETUNE_DATA=/home/worker/data \
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 \
-    PREFECT_LOGGING_SETTINGS_PATH=/app/deployments/logging.yaml \
+    PREFECT_LOGGING_FORMATTERS_JSON_CLASS=deployments.json_lines.JsonLines \
+    PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER=json \
     DO_NOT_TRACK=1
 USER 10001
 CMD ["prefect", "worker", "start", "--pool", "fine-tune"]
