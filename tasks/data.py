@@ -197,8 +197,12 @@ def _asset(settings: Settings, data: PreparedData, split: str, owner: Ownership)
     )
     try:
         return str(client.data.create_or_update(asset).id)
-    except ResourceExistsError:  # another run with the same bytes was just faster
-        return str(client.data.get(name, version=version).id)
+    except ResourceExistsError:
+        # Another run with the same bytes was just faster, or our own upload arrived and only its
+        # answer was lost: then the blob is there, and the asset is still to be made.
+        if found := _find(client, name, version):
+            return str(found.id)
+        return str(client.data.create_or_update(asset).id)
 
 
 def asset_name(data: PreparedData, split: str) -> str:
