@@ -101,8 +101,8 @@ def clean_up(
 def _attempt(step: Callable[[], object], log: Log) -> str | None:
     try:
         step()
-    except FineTuneError as error:
-        log.critical("%s", error)
+    except Exception as error:  # whatever it is: the next thing must still be cleaned up
+        log.critical("%s", error, exc_info=not isinstance(error, FineTuneError))
         return str(error)
     return None
 

@@ -8,9 +8,10 @@ from prefect import get_run_logger
 
 from tasks.retries import azure_step
 from tasks.waiting import Patience, wait_until
-from workspace.client import open_client, state_text
+from workspace.client import open_client, service_errors, state_text
 from workspace.errors import ComputeError, ResourceMissing
 from workspace.judging.compute import K80
+from workspace.naming import KEY_TAG
 from workspace.settings import Settings
 from workspace.types import Cluster, ComputeChoice, Deadlines, Ownership
 
@@ -28,7 +29,8 @@ def ensure_compute(
 ) -> Cluster:
     """Return a cluster that can run the job. Everything that costs more waits for this.
 
-    A cluster of that name is reused. Where there is none and it may be made, the tiers of
+    A cluster of that name is reused, also one that is still being made; one that an earlier try of
+    this run failed to make is made anew. Where there is none and it may be made, the tiers of
     ``choice.tier`` are tried in order; a low-priority cluster comes with a warning.
 
     Raises:
@@ -37,7 +39,10 @@ def ensure_compute(
     """
     client = open_client(settings)
     patience = _patience(deadlines)
-    found = _find(client, choice.name)
+    found = _settled(client, choice.name, patience)
+    if found is not None and _state(found) == "failed" and _is_ours(found, owner):
+        client.compute.begin_delete(choice.name).wait(patience.deadline)
+        found = _settled(client, choice.name, patience)
     created = found is None
     if found is None:
         if not choice.may_create:
@@ -48,7 +53,6 @@ def ensure_compute(
                 "Create it, or run with run.compute.may_create.",
             )
         found = _create(client, choice, allowed, owner, patience)
-    found = _settled(client, choice.name, patience)
     return _verified(client, found, allowed, created=created)
 
 
@@ -118,6 +122,8 @@ def _create_tier(
             raise
         raise ComputeError(_words(error)) from error
     made = _settled(client, choice.name, patience)
+    if made is None:
+        raise ComputeError("somebody deleted it while it was made")
     if _state(made) == "failed":
         reason = _reason(made)
         client.compute.begin_delete(choice.name).wait(patience.deadline)
@@ -125,15 +131,21 @@ def _create_tier(
     return made
 
 
-def _settled(client: MLClient, name: str, patience: Patience) -> Any:
-    """Return the cluster once Azure no longer works on it."""
-    moving = ("creating", "updating", "resizing", "provisioning", "unknown")
+def _settled(client: MLClient, name: str, patience: Patience) -> Any | None:
+    """Return the cluster once Azure no longer works on it; None once it is not there."""
+    moving = ("creating", "updating", "resizing", "provisioning", "deleting", "unknown")
+
+    def look() -> Any | None:
+        with service_errors(f"Look at cluster '{name}'"):
+            return _find(client, name)
+
     return wait_until(
-        f"Creating cluster '{name}'",
-        lambda: client.compute.get(name),
-        lambda seen: _state(seen) not in moving,
-        patience,
+        f"Cluster '{name}'", look, lambda seen: seen is None or _state(seen) not in moving, patience
     )
+
+
+def _is_ours(found: Any, owner: Ownership) -> bool:
+    return bool((found.tags or {}).get(KEY_TAG) == owner.key)
 
 
 def _verified(client: MLClient, found: Any, allowed: list[str] | None, *, created: bool) -> Cluster:

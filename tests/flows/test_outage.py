@@ -6,9 +6,10 @@ import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from prefect.states import State
+from prefect import State
 
 from deployments.local_stack import free_port, prefect_server
 from flows.fine_tune import fine_tune
@@ -83,9 +84,9 @@ def test_azure_away_while_the_job_trains_is_ridden_out(
     assert stage.summary()["jobs_started"] == started + 1
 
 
-def ended(run: FineTune, seconds: float | None = None) -> State[object]:
+def ended(run: FineTune, seconds: float | None = None) -> State[Any]:
     limited = fine_tune.with_options(timeout_seconds=seconds) if seconds else fine_tune
-    state: State[object] = limited(run, return_state=True)
+    state: State[Any] = limited(run, return_state=True)
     return state
 
 
