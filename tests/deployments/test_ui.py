@@ -181,9 +181,8 @@ def words_of(artifact: dict[str, Any]) -> list[str]:
         return list(json.loads(data)[0])  # the names of the columns
     if kind == "progress":
         return [f"{data:g}"]
-    if kind == "link":
-        return [data.split("[")[1].split("]")[0]]
-    return re.findall(r"[A-Za-z]{4,}", data)[:5]
+    text = re.sub(r"\]\([^)]*\)", "]", data)  # markdown: of a link only its text is shown
+    return re.findall(r"[A-Za-z]{4,}", text)[:5]
 
 
 def test_the_deployments_page_lists_all_four(page: Page, served: Stack, pictures: Path) -> None:
