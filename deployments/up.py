@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from types import FrameType
 
 from deployments.local_stack import (
@@ -21,13 +22,12 @@ from deployments.local_stack import (
     running,
 )
 
-HOME = VAR / "up"
-
 
 def main(argv: list[str]) -> int:
     """Stay up until Ctrl-C or SIGTERM; afterwards nothing of it runs."""
     parser = argparse.ArgumentParser(prog="python -m deployments.up", description=__doc__)
     parser.add_argument("--port", type=int, default=4200, help="of the Prefect server")
+    parser.add_argument("--home", type=Path, default=VAR / "up", help="state and logs")
     parser.add_argument("--weights", choices=["smollm2", "tiny"], default="smollm2")
     given = parser.parse_args(argv)
     stopped = threading.Event()
@@ -37,44 +37,44 @@ def main(argv: list[str]) -> int:
 
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, stop)
-    HOME.mkdir(parents=True, exist_ok=True)
+    given.home.mkdir(parents=True, exist_ok=True)
     print("Starting; a minute the first time ...", flush=True)
     try:
-        stay_up(given.port, given.weights, stopped)
+        stay_up(given.home.resolve(), given.port, given.weights, stopped)
     except NotStarted as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def stay_up(port: int, weights: str, stopped: threading.Event) -> None:
+def stay_up(home: Path, port: int, weights: str, stopped: threading.Event) -> None:
     """Run all three, say where they are, and wait for one of them to end or for ``stopped``."""
     serve = [sys.executable, "-m", "deployments.serve"]
     with (
-        emulator(HOME / "emulator", "--weights", weights) as azure,
-        prefect_server(HOME / "prefect", port) as prefect,
+        emulator(home / "emulator", "--weights", weights) as azure,
+        prefect_server(home / "prefect", port) as prefect,
         running(
             serve,
-            HOME / "serve.log",
+            home / "serve.log",
             {
                 **os.environ,
                 **azure,
                 **prefect,
                 **keep_heartbeats(),
-                "FINETUNE_DATA": str(HOME / "data"),
+                "FINETUNE_DATA": str(home / "data"),
             },
         ) as served,
     ):
         print(
             f"Prefect UI   http://127.0.0.1:{port}/deployments\n"
             f"emulator     {azure['EMULATOR_ADMIN_URL']}/summary\n"
-            f"logs         {HOME}\n"
+            f"logs         {home}\n"
             "Ctrl-C ends all of it.",
             flush=True,
         )
         while not stopped.wait(1):
             if served.poll() is not None:
-                raise NotStarted("The deployments", HOME / "serve.log")
+                raise NotStarted("The deployments", home / "serve.log")
 
 
 if __name__ == "__main__":
