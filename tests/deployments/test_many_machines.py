@@ -132,23 +132,17 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
             timeout=180,
         )
         ports = [free_port(), free_port()]
-        apis = [
-            stack.enter_context(
-                running(
-                    [*python, "server", "start", "--port", str(port), "--no-services"],
-                    tmp_path / f"api-{port}.log",
-                    env,
-                )
-            )
-            for port in ports
-        ]
+        apis = []
+        for port in ports:  # one after another: both would register the block types of a new
+            argv = [*python, "server", "start", "--port", str(port), "--no-services"]  # database
+            log = tmp_path / f"api-{port}.log"
+            apis.append(stack.enter_context(running(argv, log, env)))
+            until("an API server answers", lambda: _healthy(port), 120)  # noqa: B023
         services = [*python, "server", "services", "start"]
         stack.enter_context(running(services, tmp_path / "services.log", env))
         balancer = Balancer(ports)
         stack.callback(balancer.close)
         env["PREFECT_API_URL"] = f"http://127.0.0.1:{balancer.port}/api"
-        for port in ports:
-            until("an API server answers", lambda: _healthy(port), 120)  # noqa: B023
         server = Server(env, tmp_path)
         _deploy(env)
         worker = [*python, "worker", "start", "--pool", "many", "--limit", str(LIMIT)]
