@@ -116,6 +116,7 @@ def test_the_container_instances_pool_makes_a_container_group() -> None:
     container = group["properties"]["containers"][0]["properties"]
     assert group["type"] == "Microsoft.ContainerInstance/containerGroups"
     assert container["image"] == "fine-tune-worker:0.1.0"
+    assert "entrypoint.sh" not in json.dumps(container)  # Prefect's own image has that, ours not
     assert group["properties"]["restartPolicy"] == "Never"
 
 
