@@ -63,7 +63,7 @@ def _judged(
         get_run_logger().warning("run %s is dead: %s", run.name, why)
         run = run if dry_run else _bury(client, run, why)
     alive = not dead and _lives(run, silent)
-    if owns and not dry_run and not alive:
+    if (owns or dead) and not dry_run and not alive:
         run, alive = _decided(client, run)
     return _owner(run, alive=alive)
 
