@@ -6,7 +6,6 @@ step after an outage that the SDK could not ride out, only that: a permanent err
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -15,8 +14,8 @@ import httpx
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.flow_engine import FlowRunTimeoutError
-from prefect.settings import get_current_settings
 
 from workspace.client import service_errors
 from workspace.errors import FineTuneError
@@ -24,7 +23,6 @@ from workspace.errors import FineTuneError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
 #: Seconds before each repetition: about five minutes in all, past what the SDK rides out itself.
 DELAYS = [2.0, 8.0, 30.0, 90.0, 180.0]
 
@@ -47,37 +45,28 @@ def when_transient(task_: Task[..., Any], task_run: TaskRun, state: State[Any]) 
 
 
 class Step(Task[P, R]):
-    """A task that also runs while Prefect's server is away.
+    """A task that also begins while Prefect's server is away.
 
-    Prefect asks the server for a slot of each tag before it runs a task, and the task fails at once
-    where nobody answers: a run would lose its night, and its clean-up too, for tags. So without a
-    server a step has no tags. What it did is reported when the server is back.
+    Before a task with tags begins, Prefect asks its server for a slot of each tag; where nobody
+    answers, the task fails at once, outside its retries: a run would lose its night, and its
+    clean-up too, for tags. So within a flow a step begins without them, and puts them on as soon
+    as it runs. Concurrency limits by these tags do not hold; deployments have limits of their own.
     """
 
     @property
     def tags(self) -> set[str]:
-        return self._tags if server_answers() else set()
+        return self._tags if FlowRunContext.get() is None else set()
 
     @tags.setter
     def tags(self, tags: set[str]) -> None:
         self._tags = tags
 
 
-def server_answers() -> bool:
-    """Tell whether somebody listens where Prefect's server is; within this process it always does.
-
-    Asked before every step, so it is a connection and no more. Where only a proxy gets through, a
-    step has no tags, and nothing else changes.
-    """
-    address = get_current_settings().api.url
-    if address is None:
-        return True
-    url = httpx.URL(address)
-    try:
-        with socket.create_connection((url.host, url.port or DEFAULT_PORTS[url.scheme]), 2):
-            return True
-    except OSError:
-        return False
+def put_on_tags(tags: set[str]) -> None:
+    """Give the task run that this is its tags; they show from its next state on."""
+    context = TaskRunContext.get()
+    if context is not None:
+        context.task_run.tags = sorted({*context.task_run.tags, *tags})
 
 
 def azure_step(
@@ -100,6 +89,7 @@ def azure_step(
     def wrap(function: Callable[P, R]) -> Task[P, R]:
         @wraps(function)
         def speaking(*args: P.args, **kwargs: P.kwargs) -> R:
+            put_on_tags(tags)
             with service_errors(name):
                 return function(*args, **kwargs)
 
