@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
             todo = chosen(given, here)
             for number, case in enumerate(todo, start=1):
                 outcome = here.try_case(case, number)
-                matrix.keep(folder, given.shard, outcome)
+                matrix.keep(folder, given.shard, outcome, about())
                 print(
                     f"{number}/{len(todo)} {outcome.verdict}: {case.name} {outcome.seconds} s",
                     flush=True,

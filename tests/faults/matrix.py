@@ -21,11 +21,11 @@ SHORT = {
 }
 
 
-def keep(folder: Path, shard: str, outcome: Outcome) -> None:
+def keep(folder: Path, shard: str, outcome: Outcome, about: dict[str, str]) -> None:
     """Add a row; a sweep that is stopped loses nothing."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"rows-{shard.replace('/', '-of-')}.jsonl").open("a") as rows:
-        rows.write(json.dumps(outcome.row()) + "\n")
+        rows.write(json.dumps({**outcome.row(), **about}) + "\n")
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:

@@ -66,7 +66,7 @@ def hub_errors(dataset: str, revision: str) -> Iterator[None]:
             f"Dataset '{dataset}' has no revision '{revision}'. Check run.data.revision."
         ) from error
     except errors.HfHubHTTPError as error:
-        raise _from_answer(where, error) from error
+        raise _from_answer(where, error) from None  # its text may hold a signed address
     except (httpx2.HTTPError, errors.OfflineModeIsEnabled, ConnectionError, TimeoutError) as error:
         raise DataUnavailable(
             f"{where}: the Hub does not answer ({type(error).__name__}: {error}). "
