@@ -219,9 +219,11 @@ class ServiceError(FineTuneError):
     def transient(self) -> bool:  # type: ignore[override]
         """Whether the service may answer otherwise in a while.
 
-        No answer, throttled, 5xx, or a token that expired on its way: the next call gets a new one.
+        No answer, throttled, 5xx; a token that expired on its way, for the next call gets a new
+        one; and a conflict: when an answer is lost, the SDK asks again for what is being made, and
+        the step that is repeated waits for that and adopts it.
         """
-        if self.status is None or self.status in (408, 429) or self.code == EXPIRED_TOKEN:
+        if self.status is None or self.status in (408, 409, 429) or self.code == EXPIRED_TOKEN:
             return True
         return self.status >= 500 and self.status != 501
 

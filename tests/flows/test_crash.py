@@ -11,7 +11,7 @@ import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows.reap import reap
-from tests.conftest import RunningEmulator, environment
+from tests.conftest import RunningEmulator
 from tests.flows.conftest import small
 from tests.flows.watching import Stage, flow_processes, kill, stage, until
 from workspace.naming import endpoint_name, job_name, run_key
@@ -62,7 +62,7 @@ def test_a_run_that_died_with_its_runner_is_reaped(watched: Stage) -> None:
         process.wait(10)
     assert watched.flow_run(flow_run.id).state_name == "Running"  # the state lies
 
-    with watched.prefect(), environment(watched.env), no_least_silence():
+    with watched.here(), no_least_silence():
         until("its heartbeat was heard", lambda: _reaped(str(flow_run.id)), 60)
 
     assert watched.flow_run(flow_run.id).state_name == "Crashed"

@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.local_stack import free_port, prefect_server, running
-from tests.conftest import RunningEmulator
+from tests.conftest import RunningEmulator, environment
 from workspace.types import FineTune
 
 T = TypeVar("T")
@@ -57,6 +57,16 @@ class Stage:
             get_client(sync_client=True) as client,
         ):
             yield client
+
+    @contextmanager
+    def here(self) -> Iterator[None]:
+        """Run flows in this process against this server; what they tell it is sent before it ends.
+
+        Else this process would, at its own end, try for minutes to send it to a server that is gone.
+        """
+        with self.prefect(), environment(self.env):
+            yield
+            _send_what_waits()
 
     @contextmanager
     def program(self, *argv: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -125,6 +135,19 @@ class Stage:
 
     def endpoints(self) -> list[str]:
         return [one["name"] for one in self.emulator.summary()["endpoints"]]
+
+
+def _send_what_waits() -> None:
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+    from prefect.utilities.asyncutils import run_coro_as_sync
+
+    async def send() -> None:
+        for sending in (APILogWorker.instance().drain(), EventsWorker.drain_all()):
+            if sending is not None and not isinstance(sending, bool):
+                await sending
+
+    run_coro_as_sync(send())
 
 
 def flow_processes(runner: subprocess.Popen[bytes]) -> list[int]:

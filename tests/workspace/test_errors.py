@@ -46,7 +46,7 @@ def test_an_error_survives_a_pickle_with_its_text(kind: type[FineTuneError]) -> 
 @pytest.mark.parametrize(
     "status, transient",
     [(None, True), (408, True), (429, True), (500, True), (503, True), (501, False),
-     (400, False), (404, False), (409, False)],
+     (400, False), (404, False), (409, True)],
 )  # fmt: skip
 def test_only_what_may_be_otherwise_in_a_while_is_transient(
     status: int | None, transient: bool
