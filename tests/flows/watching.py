@@ -62,7 +62,7 @@ class Stage:
     def here(self) -> Iterator[None]:
         """Run flows in this process against this server; what they tell it is sent before it ends.
 
-        Else this process would, at its own end, try for minutes to send it to a server that is gone.
+        Else this process would try for minutes, at its own end, to reach a server that is gone.
         """
         with self.prefect(), environment(self.env):
             yield
