@@ -51,7 +51,7 @@ plan: $(READY)  ## what a run would create and cost, and what is wrong with it
 reap: $(READY)  ## delete what no living run owns (REAP=--dry-run only says so)
 	$(BIN)/python -m flows.reap $(REAP)
 
-bench: $(READY)  ## what importing the flows costs
+bench: $(READY)  ## the flow against the tutorial, its limit and Prefect; 20 minutes
 	$(BIN)/python -m benchmarks.flow
 
 bench-data: $(READY)  ## data preparation at the dataset's full size

@@ -1,71 +1,53 @@
-"""What importing the flows costs: ``python -m benchmarks.flow``.
+"""``make bench``: every group of figures about the flow, one after another.
 
-Prints a line a figure and writes them to ``var/bench/report.json``. Only imports are measured yet.
+``python -m benchmarks.flow`` takes about 20 minutes on two cores; ``--full`` measures what is
+waited for up to 200 runs and repeats the walls, in hours. Each group is a module that can be
+measured alone, and writes its part of ``var/bench/report.json``. A group that fails is named at the
+end, and the others are measured all the same.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import re
-import statistics
+import argparse
 import subprocess
 import sys
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+import time
 
-ROOT = Path(__file__).parent.parent
-REPORT = ROOT / "var" / "bench" / "report.json"
-MODULES = ("flows.fine_tune", "flows.plan", "flows.reap")
-FLOOR = "prefect"
-HEAVY = ("azure.ai.ml", "mlflow", "torch", "pandas", "datasets", "matplotlib")
-LINE = re.compile(r"import time:\s*\d+ \|\s*(\d+) \| ( *)(\S+)")
+from benchmarks.figures import REPORT, ROOT
 
-
-def seconds_and_heavy(module: str) -> tuple[float, list[str]]:
-    """Return one fresh process's cumulative import seconds, and the heavy modules it loaded."""
-    code = f"import {module}, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    after_site = done.stderr.rpartition("| site\n")[2]
-    top = [int(us) for us, indent, _ in LINE.findall(after_site) if not indent]
-    return sum(top) / 1e6, re.findall(r"'([^']+)'", done.stdout.splitlines()[-1])
+#: Module, what ``--full`` adds to it.
+GROUPS: dict[str, list[str]] = {
+    "imports": [],
+    "overhead": ["--times", "5"],
+    "wall": ["--times", "3"],
+    "growth": [],
+    "waiting": ["--full"],
+}
 
 
-def imports(times: int = 3) -> list[dict[str, Any]]:
-    """Measure each flow module, and Prefect alone as the floor: the median of some processes."""
-    found = []
-    floor = 0.0
-    for module in (FLOOR, *MODULES):
-        runs = [seconds_and_heavy(module) for _ in range(times)]
-        seconds = statistics.median(one for one, _ in runs)
-        floor = floor or seconds
-        figure = {"module": module, "seconds": round(seconds, 2), "heavy": runs[-1][1]}
-        found.append({**figure, "ratio_to_prefect": round(seconds / floor, 2)})
-    return found
+def measure(group: str, options: list[str]) -> bool:
+    """Measure one group in a process of its own; whether it could be."""
+    command = [sys.executable, "-m", f"benchmarks.{group}", *options]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
-def main() -> None:
-    """Measure, print, and write the report."""
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    versions = f"Python {platform.python_version()}, prefect {version('prefect')}"
-    figures = imports()
-    for one in figures:
-        print(
-            f"import {one['module']}: {one['seconds']} s, {one['ratio_to_prefect']} x prefect, "
-            f"heavy: {one['heavy'] or 'none'} ({machine}; {versions})"
-        )
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    report = {"machine": machine, "versions": versions, "imports": figures}
-    REPORT.write_text(json.dumps(report, indent=1), encoding="utf-8")
+def main() -> int:
+    """Measure all groups, or those that are named; 1 if one could not be."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.flow", description=__doc__)
+    parser.add_argument("groups", nargs="*", choices=[*GROUPS, []], help="default: all")
+    parser.add_argument("--full", action="store_true", help="all sizes, and medians of more runs")
+    given = parser.parse_args()
+    failed = []
+    for group in given.groups or GROUPS:
+        began = time.monotonic()
+        if not measure(group, GROUPS[group] if given.full else []):
+            failed.append(group)
+        print(f"{group} took {time.monotonic() - began:.0f} s\n", flush=True)
+    print(f"written to {REPORT.relative_to(ROOT)}")
+    if failed:
+        print(f"could not be measured: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.flow import HEAVY, MODULES, seconds_and_heavy
+from benchmarks.imports import HEAVY, MODULES, seconds_and_heavy
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -1,0 +1,46 @@
+"""How figures are printed and kept."""
+
+import json
+
+import pytest
+
+from benchmarks import figures
+from benchmarks.figures import Figure, publish
+
+
+@pytest.mark.parametrize(
+    "measured, at_most, holds",
+    [(0.7, 0.8, True), (0.9, 0.8, False), (0.9, None, None), (None, 0.8, None)],
+)
+def test_a_figure_holds_where_it_was_measured_and_is_at_most_its_target(measured, at_most, holds):
+    assert Figure("a", measured, at_most=at_most).holds is holds
+
+
+def test_a_line_says_the_ratio_the_target_the_machine_and_the_versions(tmp_path, monkeypatch, capsys):  # noqa: E501  # fmt: skip
+    monkeypatch.setattr(figures, "REPORT", tmp_path / "report.json")
+    publish("wall", [Figure("cold", 0.71, "x", 0.8)], {}, load_before=0.2)
+
+    first = capsys.readouterr().out.splitlines()[0]
+    for part in ("wall: cold: 0.710 x", "at most 0.8, holds: yes", "cores, load", "prefect 3"):
+        assert part in first
+
+
+def test_the_report_keeps_what_other_groups_wrote(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "REPORT", tmp_path / "report.json")
+    publish("wall", [Figure("cold", 0.9, "x", 0.8)], {"scale": 0.05}, load_before=0.2)
+    publish("waiting", [Figure("200", None, "MB", note="no room")], {}, load_before=4.0)
+
+    groups = json.loads((tmp_path / "report.json").read_text())["groups"]
+    assert set(groups) == {"wall", "waiting"}
+    assert groups["wall"]["figures"][0]["holds"] is False
+    assert groups["wall"]["details"] == {"scale": 0.05}
+    assert (groups["wall"]["quiet"], groups["waiting"]["quiet"]) == (True, False)
+    assert groups["waiting"]["figures"][0]["measured"] is None
+
+
+def test_a_table_can_be_pasted():
+    assert figures.table([Figure("cold", 12.34, "s", note="a note")]).splitlines() == [
+        "| figure | measured | at most | holds | |",
+        "| --- | --- | --- | --- | --- |",
+        "| cold | 12.3 s |  |  | a note |",
+    ]
