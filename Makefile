@@ -32,7 +32,7 @@ up: $(READY)  ## emulator, Prefect server and deployments stay up; press Run on 
 	$(BIN)/python -m deployments.up
 
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(READY)  ## format, lint, types, import walls
 	$(BIN)/ruff format --check --quiet

@@ -21,6 +21,7 @@ from prefect.events.actions import (
     CallWebhook,
     ChangeFlowRunState,
     DoNothing,
+    ResumeFlowRun,
     RunDeployment,
     SendNotification,
 )
@@ -28,6 +29,7 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 
 from deployments.declared import declarations
+from deployments.events import JOB_ENDED
 from flows.observed import BUDGET_EXCEEDED, ENDPOINT_EXPIRED
 
 FINE_TUNE, REAPER = "fine-tune", "reap/every-15-minutes"
@@ -107,6 +109,23 @@ def automations(alarm: Alarm, reaper: Any, limits: Limits) -> list[AutomationCor
             description="What it left is taken up again or removed at once, not at the quarter.",
             trigger=_when({_CRASHED}),
             actions=[reap],
+        ),
+        AutomationCore(
+            name="fine-tune: a run was cancelled",
+            description="A suspended run has no process that could clean up after it.",
+            trigger=_when({"prefect.flow-run.Cancelled"}),
+            actions=[reap],
+        ),
+        AutomationCore(
+            name="fine-tune: a suspended run's job ended",
+            description="Azure's own event says so: the run goes on.",
+            trigger=EventTrigger(
+                match={"prefect.resource.id": ["azure-ml.job.*"]},
+                expect=JOB_ENDED,
+                for_each={"prefect.resource.id"},
+                posture=Posture.Reactive,
+            ),
+            actions=[ResumeFlowRun()],
         ),
         AutomationCore(
             name="fine-tune: an endpoint outlived its expiry",

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 # Event Grid's own schedule, up to the point where a test machine has long lost interest.
 RETRY_AFTER_S = (10, 30, 60, 300, 600)
+ORIGIN = "eventgrid.azure.net"
 STATUS_CHANGED = "Microsoft.MachineLearningServices.RunStatusChanged"
 COMPLETED = "Microsoft.MachineLearningServices.RunCompleted"
 
@@ -58,6 +59,7 @@ class Webhook:
         self.url = url
         self._sleep = sleep
         self._deliveries: set[asyncio.Task[None]] = set()
+        self._allowed = False
         self._client = httpx.AsyncClient(timeout=10, trust_env=False) if url else None
 
     def tell(self, record: Record) -> None:
@@ -88,11 +90,24 @@ class Webhook:
                 await self._sleep(pause)
         log.warning("event %s (%s) was not taken by %s", event["id"], event["subject"], self.url)
 
+    async def _is_allowed(self) -> bool:
+        """Ask, until it says so, whether the webhook wants our events: CloudEvents' handshake."""
+        assert self._client is not None
+        assert self.url is not None
+        if not self._allowed:
+            headers = {"WebHook-Request-Origin": ORIGIN}
+            answer = await self._client.request("OPTIONS", self.url, headers=headers)
+            allowed = answer.headers.get("WebHook-Allowed-Origin", "")
+            self._allowed = answer.is_success and allowed in ("*", ORIGIN)
+        return self._allowed
+
     async def _taken(self, event: dict[str, Any]) -> bool:
         assert self._client is not None
         assert self.url is not None
         headers = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
         try:
+            if not await self._is_allowed():
+                return False
             answer = await self._client.post(self.url, json=event, headers=headers)
         except httpx.HTTPError:
             return False

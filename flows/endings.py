@@ -17,6 +17,7 @@ from typing import Any
 from prefect import Flow, State, get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import Pause
 from prefect.futures import PrefectFuture
 from prefect.logging.loggers import flow_run_logger
 
@@ -54,6 +55,8 @@ def nothing_left_running(
     begun: list[PrefectFuture[Any]] = []
     try:
         yield begun
+    except Pause:  # suspended while its job trains: not an end
+        raise
     except BaseException as first:
         for problem in clean_up(
             settings, job, endpoint, owner, run.deadlines, begun, get_run_logger()

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from prefect import flow, get_run_logger
+from prefect.exceptions import Pause
 from prefect.runtime import flow_run
 
 from flows.cancelling import end_as_cancelled, watch_for_cancellation
@@ -16,6 +17,7 @@ from flows.endings import (
 )
 from flows.observed import tell_how_it_ended
 from flows.plan import settle_plan
+from flows.suspending import refuse_to_suspend_alone, suspend_while_training
 from tasks.compute import ensure_compute
 from tasks.connection import connect, find_settings
 from tasks.costs import Spending, report_costs
@@ -67,6 +69,7 @@ def ownership(run: FineTune) -> Ownership:
 )
 def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; the UI's form shows it
     """Fine-tune a model, serve it, ask it questions, and leave nothing running."""
+    refuse_to_suspend_alone(run)
     settings = find_settings()
     owner = ownership(run)
     limits = run.deadlines
@@ -101,6 +104,7 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
         )
         endpoint = create_endpoint.submit(settings, plan.endpoint, owner, limits)
         begun.append(endpoint)
+        suspend_while_training(settings, run, job, begun, spending)
         job = wait_for_training(settings, job, limits, spending)
         metrics = review_metrics(connected, plan.experiment, job.name)
         registered = register_model(
@@ -135,9 +139,18 @@ def cost_reported(spending: Spending) -> Iterator[None]:
     """Report what the run cost, however it ended; a report that fails is only said."""
     try:
         yield
-    finally:
-        spending.serving_ended()
-        try:
-            report_costs(spending)
-        except FineTuneError as error:
-            get_run_logger().error("the cost could not be reported: %s", error)
+    except Pause:  # suspended while its job trains: not an end
+        raise
+    except BaseException:
+        report_spending(spending)
+        raise
+    report_spending(spending)
+
+
+def report_spending(spending: Spending) -> None:
+    """Report what has been spent up to now; a report that fails is only said."""
+    spending.serving_ended()
+    try:
+        report_costs(spending)
+    except FineTuneError as error:
+        get_run_logger().error("the cost could not be reported: %s", error)

@@ -37,6 +37,20 @@ def names_on_azure(flow_run: FlowRun) -> dict[str, str]:
     }
 
 
+def run_of_job(job: str, tags: object) -> UUID | None:
+    """Return the flow run that a job was submitted by; None if its tags do not say that it is ours.
+
+    A pipeline's steps may bear its tags: only the job itself has the name that follows from them.
+    """
+    if not isinstance(tags, dict):
+        return None
+    try:
+        named = naming.job_name(tags[naming.KEY_TAG])
+        return UUID(tags[naming.RUN_TAG]) if job == named else None
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
 def step_seconds(flow_run_id: UUID) -> dict[str, float]:
     """Return how long each task of a flow run took, in the order in which they began."""
     wanted = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))

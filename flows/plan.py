@@ -1,6 +1,7 @@
 """Plan a fine-tune: run every gate, say what would be created and what it costs, create nothing."""
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -9,7 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
+from prefect import flow, task
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.context import TaskRunContext
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from pydantic import ValidationError
@@ -60,6 +63,28 @@ def settle_plan(settings: Settings, run: FineTune, owner: Ownership) -> Plan:
     Raises:
         PlanRefused: names every error and what to change.
     """
+    return pin_plan(settings, run, owner)
+
+
+def plan_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noqa: ARG001
+    """Return the cache's key: a run that begins again keeps what it was settled to."""
+    run: FineTune = parameters["run"]
+    digest = hashlib.sha256(run.model_dump_json().encode()).hexdigest()
+    return f"plan-{parameters['owner'].flow_run_id}-{digest}"
+
+
+@task(
+    name="Pin the plan",
+    tags={"gate"},
+    cache_policy=CacheKeyFnPolicy(cache_key_fn=plan_key),
+    persist_result=True,
+)
+def pin_plan(settings: Settings, run: FineTune, owner: Ownership) -> Plan:
+    """Run every gate and settle the run: once, however often this flow run begins again.
+
+    A label such as ``latest`` may name another model by the morning; the job of the night was
+    trained from the one that is pinned here.
+    """
     found = draft_plan(settings, run, owner.key)
     publish_plan(found)
     if found.plan is None:
@@ -81,7 +106,7 @@ def draft_plan(settings: Settings, run: FineTune, key: str) -> Draft:
         "component": ("component", check_component.submit(settings)),
         "compute": ("compute", look_at_compute.submit(settings, run.compute)),
         "endpoint": ("endpoint", look_at_endpoint.submit(settings, names_of(run, key).endpoint)),
-        "splits": ("data", look_at_data.submit(settings, run.data, max_length(run))),
+        "splits": ("data", looking(run).submit(settings, run.data, max_length(run))),
     }
     facts: dict[str, Any] = {}
     findings: list[Finding] = []
@@ -91,6 +116,11 @@ def draft_plan(settings: Settings, run: FineTune, key: str) -> Draft:
         except FineTuneError as error:
             findings.append(_failed(gate, error))
     return draft(run, key, Gathered(**facts, findings=findings), prices)
+
+
+def looking(run: FineTune) -> Any:
+    """Return the gate that looks at the data: cached, or anew where it says ``refresh``."""
+    return look_at_data.with_options(refresh_cache=True) if run.data.refresh else look_at_data
 
 
 def max_length(run: FineTune) -> int | None:

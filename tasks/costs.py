@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -50,6 +51,19 @@ class Spending:
         self.refresh()
         doing = "training" if self._serving_since is None else "serving"
         self.meter.check(self.now(), self.plan.budget, doing)
+
+    def seconds_left(self) -> float:
+        """Return for how many seconds the job may go on before the budget can be passed.
+
+        Infinite without a budget, or where its size has no price.
+        """
+        if self.plan.budget is None:
+            return math.inf
+        self.refresh()
+        nodes, prices = self.plan.training, self.meter.prices
+        price = prices.per_hour(nodes.size, low_priority=nodes.low_priority) or 0.0
+        left = max(0.0, self.plan.budget - self.meter.spent(self.now()))
+        return left / (price * nodes.count) * 3600 if price * nodes.count else math.inf
 
     def serving_began(self) -> None:
         """Count the endpoint's nodes from now on: they bill from the deployment's creation."""

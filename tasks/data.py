@@ -33,10 +33,9 @@ from tasks.retries import DELAYS, azure_step, when_transient
 from workspace.client import open_client
 from workspace.dataset import DataChoice, PreparedData, PreparedFile
 from workspace.errors import DataError
-from workspace.preparation import CODE_VERSION, prepare
+from workspace.preparation import digest_of_inputs, prepare
 from workspace.settings import Settings
-from workspace.sources.files import download, fingerprint
-from workspace.sources.hub import hub_address
+from workspace.sources.files import download
 from workspace.types import Ownership
 
 if TYPE_CHECKING:
@@ -49,15 +48,8 @@ PROGRESS_SECONDS = 1.0
 
 
 def data_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noqa: ARG001
-    """Return the cache's key: the manifest's inputs, and of local files their size and time.
-
-    The Hub's address is in it, so that what a stand-in served is never taken for the real thing.
-    """
-    choice: DataChoice = parameters["choice"]
-    where = fingerprint(choice) if choice.files else hub_address()
-    inputs = {"inputs": choice.inputs(), "code": CODE_VERSION, "where": where}
-    text = json.dumps(inputs, sort_keys=True)
-    return f"prepared-data-{hashlib.sha256(text.encode()).hexdigest()}"
+    """Return the cache's key: what the prepared data is made of, and nothing else."""
+    return f"prepared-data-{digest_of_inputs(parameters['choice'])}"
 
 
 @task(

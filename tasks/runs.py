@@ -10,14 +10,15 @@ from uuid import UUID
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import AwaitingRetry, Cancelled, Crashed
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.retries import DELAYS, when_transient
 from workspace.leftovers import Owner
-from workspace.naming import run_key
+from workspace.naming import job_name, run_key
 from workspace.types import FineTune
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 #: How often a run is begun in all before its leftovers are removed instead.
 MOST_ATTEMPTS = 3
 HEARTBEAT = "prefect.flow-run.heartbeat"
+#: A suspended run is resumed by the poller this long before Prefect's server would fail it.
+GRACE = timedelta(minutes=15)
 
 
 @task(
@@ -81,10 +84,13 @@ def _decided(client: SyncPrefectClient, run: FlowRun) -> tuple[FlowRun, bool]:
 
 
 def _living(client: SyncPrefectClient, flow: str) -> list[FlowRun]:
+    return _in_states(client, flow, "SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED")
+
+
+def _in_states(client: SyncPrefectClient, flow: str, *states: str) -> list[FlowRun]:
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter
     from prefect.client.schemas.objects import StateType
 
-    states = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED")
     return _paged(
         client,
         flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
@@ -186,6 +192,53 @@ def read_parameters(run: FlowRun) -> FineTune:
         return FineTune.model_validate(run.parameters.get("run") or {})
     except ValidationError:  # of an older version of this project
         return FineTune()
+
+
+class Waiting(BaseModel):
+    """A suspended run, its job, and when it is resumed at the latest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    flow_run_id: UUID
+    name: str
+    job: str
+    since: datetime
+    wake: datetime | None
+
+
+@task(
+    name="Ask which runs are suspended",
+    tags={"cleanup"},
+    retries=len(DELAYS),
+    retry_delay_seconds=DELAYS,
+    retry_condition_fn=when_transient,
+    cache_policy=NO_CACHE,
+)
+def find_suspended(flow: str) -> list[Waiting]:
+    """Return the flow's runs that wait for their job without a process."""
+    with get_client(sync_client=True) as client:
+        runs = _in_states(client, flow, "PAUSED")
+    return [_waiting(run) for run in runs if run.state and run.state.name == "Suspended"]
+
+
+def _waiting(run: FlowRun) -> Waiting:
+    until = run.state.state_details.pause_timeout if run.state else None
+    now = datetime.now(UTC)
+    return Waiting(
+        flow_run_id=run.id,
+        name=run.name,
+        job=job_name(run_key(str(run.id), read_parameters(run).key)),
+        since=run.start_time or run.created or now,
+        wake=until - GRACE if until else None,
+    )
+
+
+@task(name="Resume what waited", tags={"training"}, cache_policy=NO_CACHE)
+def resume_runs(runs: list[Waiting]) -> list[str]:
+    """Resume these runs; return the names of those that were still suspended."""
+    with get_client(sync_client=True) as client:
+        done = [(one.name, client.resume_flow_run(one.flow_run_id)) for one in runs]
+    return [name for name, answer in done if answer.status == SetStateStatus.ACCEPT]
 
 
 def take_up(client: SyncPrefectClient, flow_run_id: UUID) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from tasks.waiting import Patience, wait_until
 from workspace.client import open_client, open_registry, service_errors, state_text
 from workspace.errors import JobCanceled, JobError, JobFailed, JobNotResponding, ResourceMissing
 from workspace.history import run_error
+from workspace.naming import RUN_TAG
 from workspace.settings import Settings
 from workspace.types import (
     Cluster,
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from azure.ai.ml import MLClient
 
 COMPONENT = "chat_completion_pipeline"
+#: A run begins before its job: how far a listing is read past the run's beginning.
+BEFORE = timedelta(hours=1)
 ENDED = ("Completed", "Failed", "Canceled", "NotResponding", "Paused")
 FAILURES: dict[str, type[JobError]] = {
     "Canceled": JobCanceled,
@@ -90,12 +94,18 @@ def _submitted(job: Any, adopted: bool) -> SubmittedJob:
         status=state_text(job.status),
         studio_url=str(job.studio_url or ""),
         adopted=adopted,
+        created=_created(job),
     )
     if made.studio_url:
         create_link_artifact(
             made.studio_url, link_text=f"Job {made.name} in the studio", key="studio-link"
         )
     return made
+
+
+def _created(job: Any) -> datetime | None:
+    found = job.creation_context.created_at if job.creation_context else None
+    return found if not isinstance(found, datetime) or found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _computes(cluster: Cluster, steps: StepComputes) -> dict[str, ComponentValue]:
@@ -143,7 +153,8 @@ def wait_for_training(
 ) -> SubmittedJob:
     """Follow the job by its name until it ends; its steps are shown as progress.
 
-    ``spending`` is called at every look and may raise to end the wait.
+    ``spending`` is called at every look and may raise to end the wait. The deadline counts from the
+    job's submission, whichever process waits.
 
     Raises:
         JobFailed, JobCanceled, JobNotResponding: with the service's own text.
@@ -168,12 +179,49 @@ def wait_for_training(
             interval=deadlines.poll_seconds,
             outage=deadlines.outage_minutes * 60,
             parameter="run.deadlines.training_minutes",
+            spent=job.age(datetime.now(UTC)),
         ),
     )
     progress.show(_steps(client, job.name))
     if status != "Completed":
         raise _failure(settings, client, job, status)
     return job.model_copy(update={"status": status})
+
+
+@azure_step("Look at the fine-tuning job", tags={"azure", "training"})
+def has_training_ended(settings: Settings, job: str) -> bool:
+    """Return whether the job has ended, however it did."""
+    return state_text(open_client(settings).jobs.get(job).status) in ENDED
+
+
+@azure_step("Look which jobs have ended", tags={"azure", "training"})
+def find_ended_jobs(settings: Settings, since: Mapping[str, datetime]) -> list[str]:
+    """Return which of these jobs have ended; ``since``: by name, when its run began to wait.
+
+    One listing of what bears our tags, newest first, is read no further than to the oldest of
+    them. A job that it does not show is asked for by itself; one that is not in this workspace is
+    not answered for.
+    """
+    client = open_client(settings)
+    wanted, seen = dict(since), {}
+    oldest = min(wanted.values(), default=None)
+    for job in client.jobs.list(tag=RUN_TAG) if oldest else ():
+        if job.name in wanted:
+            seen[str(job.name)] = state_text(job.status)
+        created = _created(job)
+        if len(seen) == len(wanted) or (created and oldest and created < oldest - BEFORE):
+            break
+    missing = {name: _status(client, name) for name in wanted if name not in seen}
+    return [name for name, status in {**seen, **missing}.items() if status in ENDED]
+
+
+def _status(client: MLClient, job: str) -> str | None:
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        return state_text(client.jobs.get(job).status)
+    except ResourceNotFoundError:
+        return None
 
 
 def _steps(client: MLClient, job: str) -> list[tuple[str, str]]:

@@ -18,12 +18,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait, how often to look, and how long the service may be away (seconds)."""
+    """How long to wait, how often to look, and how long the service may be away (seconds).
+
+    ``spent`` is what of the deadline had passed before this wait began: a wait that another process
+    takes over is not longer for it.
+    """
 
     deadline: float
     interval: float
     outage: float
     parameter: str
+    spent: float = 0.0
     now: Callable[[], float] = field(default=time.monotonic)
     sleep: Callable[[float], None] = field(default=time.sleep)
 
@@ -37,7 +42,8 @@ def wait_until(
         DeadlineExceeded: it was not done in time; says which parameter to raise.
         FineTuneError: ``look`` failed for good, or transiently for longer than ``outage``.
     """
-    started = last_seen = patience.now()
+    last_seen = patience.now()
+    started = last_seen - patience.spent
     while True:
         try:
             seen = look()

@@ -19,6 +19,12 @@ ROOT = Path(__file__).parent.parent
 CACHE = ROOT / "var" / "cache"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files whose tests run whole fine-tunes, so that no worker ends with one."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @dataclass
 class RunningEmulator:
     """An emulator in a process of its own, and what a test asks of it."""
@@ -94,6 +100,7 @@ def environment(values: dict[str, str]) -> Iterator[None]:
     """Set variables of this process for a while, as the real SDK reads them."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
+    _name_the_cloud(values)
     try:
         yield
     finally:
@@ -102,6 +109,16 @@ def environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _name_the_cloud(values: dict[str, str]) -> None:
+    """Tell azureml.mlflow of this cloud: it asks for the clouds once, when it is first imported.
+
+    A program meets one cloud, but a process of tests meets an emulator after another.
+    """
+    clouds = sys.modules.get("azureml.mlflow._common._cloud.cloud")
+    if clouds is not None and "ARM_CLOUD_METADATA_URL" in values:
+        clouds.KNOWN_CLOUDS.update(clouds.get_known_clouds())
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ from workspace.errors import DataError
 from workspace.selection import select
 from workspace.settings import Settings
 from workspace.sources import Source, open_source
+from workspace.sources.files import fingerprint
+from workspace.sources.hub import hub_address
 from workspace.sources.split import Reading, SplitRows
 
 #: Part of every manifest: raise it when the same input gives other bytes.
@@ -40,6 +42,16 @@ UNFINISHED_FOR = 24 * 3600
 
 #: Told after each batch: rows done, rows in all.
 Progress = Callable[[int, int], None]
+
+
+def digest_of_inputs(choice: DataChoice) -> str:
+    """Return a digest of what the manifest's inputs are, and of local files their size and time.
+
+    The Hub's address is in it, so that what a stand-in served is never taken for the real thing.
+    """
+    where = fingerprint(choice) if choice.files else hub_address()
+    inputs = {"inputs": choice.inputs(), "code": CODE_VERSION, "where": where}
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass

@@ -7,6 +7,7 @@ refuses bad values before a run exists. Its defaults are the tutorial's.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -224,6 +225,11 @@ class FineTune(Choice):
     )
     endpoint: EndpointChoice = Field(default_factory=EndpointChoice, description="The endpoint.")
     test: TestChoice = Field(default_factory=TestChoice, description="The questions asked of it.")
+    waiting: Literal["attached", "suspended"] = Field(
+        "attached",
+        description="While the job trains: attached, the run's process watches it; suspended, the "
+        "process ends and the run is resumed when the job has ended (needs a deployment).",
+    )
     deadlines: Deadlines = Field(default_factory=Deadlines, description="How long to wait.")
     budget: float | None = Field(
         None, gt=0, description="Most that the run may cost, in the price table's currency."
@@ -278,6 +284,11 @@ class SubmittedJob(BaseModel):
     status: str
     studio_url: str
     adopted: bool
+    created: datetime | None = None
+
+    def age(self, now: datetime) -> float:
+        """Return the seconds since Azure took the job; 0 where it does not say."""
+        return max(0.0, (now - self.created).total_seconds()) if self.created else 0.0
 
 
 class Metrics(BaseModel):

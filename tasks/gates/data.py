@@ -9,8 +9,11 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from prefect import get_run_logger
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.context import TaskRunContext
 
 from tasks.retries import azure_step
 from workspace.cleaning import to_lines
@@ -21,6 +24,7 @@ from workspace.errors import PlanRefused
 from workspace.findings import Finding, Report, errors
 from workspace.judging.data import SplitFacts, judge_data
 from workspace.plan import Plan
+from workspace.preparation import digest_of_inputs
 from workspace.selection import select
 from workspace.settings import Settings
 from workspace.sources import Source, open_source
@@ -29,7 +33,18 @@ from workspace.sources import Source, open_source
 SAMPLE = 400
 
 
-@azure_step("Gate: the conversations", tags={"gate", "plan", "data"})
+def looked_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noqa: ARG001
+    """Return the cache's key: what a split is made of is looked at once, as it is prepared once."""
+    digest = digest_of_inputs(parameters["choice"])
+    return f"looked-at-{digest}-{parameters['max_seq_length']}"
+
+
+@azure_step(
+    "Gate: the conversations",
+    tags={"gate", "plan", "data"},
+    cache_policy=CacheKeyFnPolicy(cache_key_fn=looked_key),
+    persist_result=True,
+)
 def look_at_data(
     settings: Settings, choice: DataChoice, max_seq_length: int | None
 ) -> dict[str, SplitFacts]:

@@ -21,6 +21,8 @@ INSTALLED = {
     "fine-tune: a run failed",
     "fine-tune: a run fell silent",
     "fine-tune: a run crashed",
+    "fine-tune: a run was cancelled",
+    "fine-tune: a suspended run's job ended",
     "fine-tune: a run was claimed and not begun",
     "fine-tune: an endpoint outlived its expiry",
     "fine-tune: over budget",

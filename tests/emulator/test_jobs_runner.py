@@ -263,6 +263,11 @@ def test_every_change_of_status_reaches_the_webhook_once_it_listens(tmp_path):
                 self.send_response(200)
             self.end_headers()
 
+        def do_OPTIONS(self) -> None:
+            self.send_response(200)
+            self.send_header("WebHook-Allowed-Origin", self.headers["WebHook-Request-Origin"])
+            self.end_headers()
+
         def log_message(self, *args: Any) -> None:
             pass
 

@@ -112,6 +112,11 @@ class Stage:
         with self.prefect() as client:
             return client.read_flow_run(flow_run_id)
 
+    def states(self, flow_run_id: UUID) -> list[str]:
+        """The names of all states that the run has had."""
+        with self.prefect() as client:
+            return [str(one.name) for one in client.read_flow_run_states(flow_run_id)]
+
     def run_of(self, run: FineTune) -> FlowRun | None:
         """The newest flow run with this run's key."""
         with self.prefect() as client:
