@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from prefect import get_run_logger
@@ -46,13 +47,15 @@ def connect(settings: Settings) -> Connected:
 def find_settings(block: str | None = None) -> Settings:
     """Return the connection: from the environment, ``config.json`` or a block, in that order.
 
-    ``block`` names the block document; without one, a block named ``default`` is used if there is
-    one. The server is asked only for what environment and file leave open.
+    ``block`` names the block document, else ``FINETUNE_BLOCK`` does; without either, a block named
+    ``default`` is used if there is one. The server is asked only for what environment and file
+    leave open.
 
     Raises:
         SettingsError: something is missing, or the named block does not exist.
     """
-    if block is None:
+    block = block or os.environ.get("FINETUNE_BLOCK")
+    if not block:
         try:
             return load_settings()
         except SettingsError as error:
@@ -64,7 +67,7 @@ def find_settings(block: str | None = None) -> Settings:
     if found is None:
         raise SettingsError(
             f"There is no Prefect block azure-ml-workspace/{block}. "
-            "Make it in the UI or with 'make blocks', or leave the name empty."
+            "Make it in the UI (after 'make blocks'), or unset FINETUNE_BLOCK."
         )
     return load_settings(found)
 

@@ -15,7 +15,9 @@ from workspace.types import FineTune
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = [
-    path for folder in ("flows", "tasks", "workspace") for path in (ROOT / folder).rglob("*.py")
+    path
+    for folder in ("flows", "tasks", "workspace", "deployments")
+    for path in (ROOT / folder).rglob("*.py")
 ]
 
 
@@ -25,7 +27,7 @@ def settings_of_the_example() -> set[str]:
 
 
 def variables_of_the_program() -> set[str]:
-    """Every variable that the flow side reads: of the settings, or asked for by its name."""
+    """Every variable that our side reads: of the settings, or asked for by its name."""
     read = {str(field.alias) for field in Settings.model_fields.values()}
     for path in SOURCES:
         text = path.read_text(encoding="utf-8")

@@ -17,6 +17,8 @@ import pytest
 from deployments.local_stack import ROOT
 from tests.deployments.conftest import Server, Stack, until
 
+pytestmark = pytest.mark.slow
+
 INSTALLED = {
     "fine-tune: a run failed",
     "fine-tune: a run fell silent",

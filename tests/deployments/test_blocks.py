@@ -96,8 +96,10 @@ def test_two_blocks_are_two_workspaces(server: Server, emulator: RunningEmulator
     program = (
         "from tasks.connection import find_settings\n"
         "import sys\n"
+        "import os\n"
         "for name in sys.argv[1:]:\n"
-        "    found = find_settings(name)\n"
+        "    os.environ['FINETUNE_BLOCK'] = name\n"
+        "    found = find_settings()\n"
         "    print(found.workspace_name, found.credential.kind, repr(found.credential))\n"
     )
     mine = {k: v for k, v in os.environ.items() if not k.startswith(("AZURE", "ARM_"))}

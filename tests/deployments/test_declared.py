@@ -15,6 +15,8 @@ from deployments.declared import declarations
 from deployments.local_stack import ROOT
 from tests.deployments.conftest import Server, Stack, server_in
 
+pytestmark = pytest.mark.slow
+
 SAME = [
     "name",
     "description",

@@ -9,8 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from deployments.local_stack import ROOT, free_port, prefect_settings
 from tests.deployments.conftest import Server, until
+
+pytestmark = pytest.mark.slow
 
 
 def listens(port: int) -> bool:

@@ -19,6 +19,8 @@ from workspace.leftovers import Decision
 from workspace.naming import EXPIRES_TAG, RUN_TAG, ownership_tags, run_key
 from workspace.settings import load_settings
 
+pytestmark = pytest.mark.slow
+
 DAY = timedelta(days=1)
 
 
