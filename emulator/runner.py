@@ -75,6 +75,11 @@ class Plan:
     outputs: dict[str, Path] = field(default_factory=dict)
 
 
+def _resumes(plan: Plan) -> bool:
+    """Tell whether a step that lost its node goes on from the checkpoint that it wrote there."""
+    return str(plan.parameters.get("resume_from_checkpoint", "")).lower() == "true"
+
+
 @dataclass
 class Runner:
     """All jobs of one emulator. ``folder`` holds their working folders."""
@@ -245,9 +250,9 @@ class Runner:
     async def _program(self, step: Step, child: Record, plan: Plan) -> int | None:
         """Run the step's program; its exit code, or None if its node was taken away."""
         folder = self._step_folder(child)
-        if folder.exists():
+        if folder.exists() and not _resumes(plan):
             await asyncio.to_thread(shutil.rmtree, folder)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         document = folder / "spec.json"
         document.write_text(json.dumps(spec(plan.parameters, plan.paths, plan.outputs), indent=1))
         argv = self._argv(step, document, folder)

@@ -8,6 +8,7 @@ the SDK would fetch it anew for every operation (measured: ``jobs.get`` 8 ms aga
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Iterator
@@ -65,6 +66,9 @@ def _opened(settings: Settings, kind: str) -> MLClient:
 
 def _build(settings: Settings, kind: str) -> MLClient:
     from azure.ai.ml import MLClient
+
+    # It warns that its own classes are experimental, each once a process, in every run's log.
+    logging.getLogger("azure.ai.ml._utils._experimental").setLevel(logging.ERROR)
 
     options: dict[str, Any] = {
         "cloud": settings.cloud,

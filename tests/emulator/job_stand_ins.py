@@ -31,6 +31,7 @@ COMPONENT = {
         "num_train_epochs": {"type": "integer", "optional": "true", "default": "1"},
         "compute_model_import": {"type": "string", "optional": "true", "default": "serverless"},
         "compute_preprocess": {"type": "string", "optional": "true", "default": "serverless"},
+        "resume_from_checkpoint": {"type": "boolean", "optional": "true", "default": "false"},
         "compute_finetune": {"type": "string", "optional": "true", "default": "serverless"},
     },
 }
@@ -57,7 +58,7 @@ while (control / (name + ".hold")).exists():
 if (control / (name + ".fail")).exists():
     sys.exit((control / (name + ".fail")).read_text())
 if output:
-    (out / output).mkdir()
+    (out / output).mkdir(exist_ok=True)
     (out / output / "made_by.txt").write_text(name)
     (out / output / "spec.json").write_text(json.dumps(spec))
 """

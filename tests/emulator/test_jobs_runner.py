@@ -300,6 +300,31 @@ def test_every_change_of_status_reaches_the_webhook_once_it_listens(tmp_path):
     assert any(e["type"] == "Microsoft.MachineLearningServices.RunCompleted" for e in events)
 
 
+@pytest.mark.parametrize(("asked", "kept"), [("true", True), ("false", False)])
+def test_a_pre_empted_step_finds_its_checkpoint_where_it_was_asked_to_resume(tmp_path, asked, kept):
+    async def work() -> None:
+        async with bench(tmp_path) as b:
+            cluster = {"vmPriority": "LowPriority", "scaleSettings": {"maxNodeCount": 1}}
+            b.clusters["gpu"] = {"properties": {"properties": cluster}}
+            held = b.hold("finetune")
+            b.put(compute_finetune="gpu", resume_from_checkpoint=asked)
+            await b.runner.submit("j")
+            started = held.with_suffix(".started")
+            await b.until(started.exists, "it trains")
+            (step,) = [c for c in b.runner.children("j") if "finetune" in c["display_name"]]
+            checkpoint = b.runner._step_folder(step) / "checkpoint-1"
+            checkpoint.mkdir()
+            started.unlink()
+            b.faults.armed.append(("preempted", "chat_completion_finetune", ""))
+            await b.until(started.exists, "it trains again")
+            assert checkpoint.exists() == kept
+            held.unlink()
+
+            assert (await b.ended())["status"] == "Completed"
+
+    run(work())
+
+
 async def _record(root: Path) -> dict[str, Any]:
     async with bench(root) as b:
         b.put()
