@@ -2,15 +2,17 @@
 
 Licences come from the installed packages' own metadata; vulnerabilities from pip-audit, which asks
 the package index about every name in the lock and so needs a network. Exit code 1 where a licence
-is unknown or not in the accepted families, or a vulnerability is known.
+is unknown or not in the accepted families, a vulnerability is known, or a package was not audited.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from importlib import metadata
+from typing import Any
 
 from deployments.local_stack import ROOT
 
@@ -59,21 +61,57 @@ def unaccepted(licences: dict[str, str]) -> dict[str, str]:
     }
 
 
-def vulnerabilities() -> int:
-    """Print what is known against the locked versions; pip-audit's exit code."""
-    command = [sys.executable, "-m", "pip_audit", "--requirement", str(LOCK)]
-    return subprocess.run([*command, "--no-deps", "--disable-pip", "--desc", "off"]).returncode
+def known_vulnerabilities() -> dict[str, Any]:
+    """Return pip-audit's report on the locked versions: a list ``dependencies``.
+
+    Raises:
+        RuntimeError: it did not report, in its own words.
+    """
+    command = [sys.executable, "-m", "pip_audit", "--requirement", str(LOCK), "--format", "json"]
+    done = subprocess.run(
+        [*command, "--no-deps", "--disable-pip", "--progress-spinner", "off"],
+        capture_output=True,
+        text=True,
+    )
+    try:
+        return dict(json.loads(done.stdout))
+    except ValueError:
+        raise RuntimeError(done.stderr.strip()[-500:] or "pip-audit said nothing") from None
+
+
+def problems(report: dict[str, Any]) -> list[str]:
+    """Return a line for each known vulnerability, and one for what could not be looked up.
+
+    A package that the index did not answer for is not a package without vulnerabilities.
+    """
+    dependencies = report["dependencies"]
+    found = [
+        f"VULNERABLE: {one['name']} {one['version']}: {flaw['id']}"
+        f" (mended in {', '.join(flaw['fix_versions']) or 'no version yet'})"
+        for one in dependencies
+        for flaw in one.get("vulns", [])
+    ]
+    skipped = [one["name"] for one in dependencies if one.get("skip_reason")]
+    if skipped:
+        found.append(
+            f"NOT AUDITED: {len(skipped)} of {len(dependencies)} packages, for example "
+            f"{', '.join(skipped[:3])}: the package index here does not answer for them."
+        )
+    return found
 
 
 def main() -> int:
-    """Print licences, then vulnerabilities."""
+    """Print licences, then vulnerabilities; 1 where there is something to look at."""
     licences = {name: licence(name) for name in locked()}
     for name, said in licences.items():
         print(f"{name:40} {said or 'unknown'}")
-    look = unaccepted(licences)
-    for name, said in look.items():
-        print(f"LOOK AT: {name}: {said}")
-    return 1 if vulnerabilities() or look else 0
+    look = [f"LOOK AT: {name}: {said}" for name, said in unaccepted(licences).items()]
+    try:
+        look += problems(known_vulnerabilities())
+    except RuntimeError as error:
+        look.append(f"NOT AUDITED: {error}")
+    print("\n".join(look) or "No known vulnerability, and no licence that is not accepted.")
+    return 1 if look else 0
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ pytestmark = [
 
 PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 #: Shell variables and functions that later blocks of the page use.
-KEPT = "deployment run again long schedule failed"
+KEPT = "deployment run again long schedule failed waits"
 FUNCTIONS = "ask field trigger ended retry"
 
 
@@ -134,6 +134,13 @@ def test_a_failed_run_goes_on_under_its_own_id(shell: Shell, served: Stack) -> N
 
     assert shown.split() == ["ACCEPT", "Completed"], shown
     assert served.emulator.summary()["jobs_started"] == started
+
+
+def test_a_suspended_run_is_resumed(shell: Shell, served: Stack) -> None:
+    shown = shell.run(blocks("Resume a suspended one", "bash")[0])
+
+    assert shown.split() == ["ACCEPT", "Completed"], shown
+    assert served.emulator.summary()["endpoints"] == []
 
 
 def test_a_cancelled_run_leaves_nothing_running(shell: Shell, served: Stack) -> None:
