@@ -1,6 +1,6 @@
 """What a run costs while it waits for its job, in three ways, and how soon it goes on.
 
-``python -m benchmarks.waiting --sizes 1,10``. Real runs of the flow against an emulator whose
+``python -m benchmarks.waiting --sizes 1,10,50``. Real runs of the flow against an emulator whose
 cluster has no nodes, so that every job stays in the queue:
 
 - *process*: a deployment is served and triggered; Prefect's runner starts a process for each run,
@@ -13,7 +13,8 @@ For each number of waiting runs, over a window of a minute: memory (PSS) of all 
 there for the waiting, the runner's and the webhook's too, divided by the runs; CPU seconds;
 requests that reached Azure. Then three of the jobs, on a cluster of their own, get a node: they
 train and complete, and the service's record of their end is held against the server's time of the
-run's next step. The interval between two looks is the flow's default, 30 s; nothing is scaled.
+run's next step. The interval between two looks is the flow's default, 30 s, the runner's Prefect's,
+10 s; nothing is scaled. Before that the poller, the fallback of the events, runs once on its own.
 """
 
 from __future__ import annotations
@@ -42,16 +43,18 @@ from emulator.job_records import Record
 from workspace.naming import RUN_TAG, job_name, run_key
 
 WAYS = ("process", "threads", "suspended")
-SIZES = (1, 10)
+SIZES = (10,)
 ALL_SIZES = (1, 10, 50, 100, 200)
 POLL_S = 30.0
 WINDOW_S = 60.0
 #: Seconds after the last submission in which what runs beside the job (the endpoint) gets done.
 SETTLE_S = 15.0
-#: Runs that are begun at once: as many as there are cores.
-BATCH = 2
+#: Runs that are begun at once. The runner asks for work every 10 s, so that one at a time is slow.
+BATCH = 4
 #: Of each size so many jobs end in front of the stopwatch.
 ENDING = 3
+#: Minutes between two runs of the poller, as prefect.yaml schedules it.
+POLLER_MINUTES = 2
 HELD = "held-cluster"
 NEXT_STEP = "Review training and evaluation metrics"
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -123,9 +126,8 @@ def waited(folder: Path, way: str, sizes: list[int]) -> Iterator[Waited]:
     """Let runs wait, more and more of them, and measure at each size."""
     hook = free_port()
     url = f"http://127.0.0.1:{hook}/events?code={KEY}"
-    env = {"PREFECT_RUNNER_POLL_FREQUENCY": "2", "FINETUNE_EVENTS_KEY": KEY}
     with (
-        stage(folder, "--event-webhook", url, **env) as here,
+        stage(folder, "--event-webhook", url, FINETUNE_EVENTS_KEY=KEY) as here,
         STARTED[way](here, hook, max(sizes)) as mine,
     ):
         scale(here, **{HELD: 0})
@@ -151,8 +153,7 @@ class Group:
         time.sleep(SETTLE_S)
         found = self._window(size)
         if self.way.name == "suspended":
-            poll = run_program("benchmarks.resuming", self.here.folder, self.here.env, "poller")
-            found.poller = poll.left
+            found.poller = self._poll()
         scale(self.here, **{cluster: 1})
         self._let_end(keys, found)
         return found
@@ -198,6 +199,13 @@ class Group:
             cpu_s_per_min=round(cpu / minutes, 3),
             requests_per_min=round(requests / minutes, 2),
         )
+
+    def _poll(self) -> dict[str, float]:
+        """Run the poller once: what the fallback costs where no event comes."""
+        last = self._last_request()
+        ran = run_program("benchmarks.resuming", self.here.folder, self.here.env, "poller")
+        requests = len(self.here.ask(f"requests?after={last}")["requests"])
+        return {**ran.left, "requests": requests}
 
     def _last_request(self) -> int:
         seen = self.here.ask("requests")["requests"]
@@ -371,7 +379,17 @@ def _figures(one: Waited) -> list[Figure]:
             f"from {min(one.next_step_s):.1f} to {max(one.next_step_s):.1f} s, "
             f"{len(one.next_step_s)} jobs{_resumed(one)}",
         ),
+        *_poller(name, one),
     ]  # fmt: skip
+
+
+def _poller(name: str, one: Waited) -> list[Figure]:
+    """Return what the poller would add, did it run every two minutes beside the events."""
+    if not one.poller:
+        return []
+    cost = {key: one.poller[key] / POLLER_MINUTES / one.runs for key in ("requests", "cpu_s")}
+    note = f"{1000 * cost['cpu_s']:.0f} ms of CPU; one poll takes {one.poller['seconds']:.1f} s"
+    return [Figure(f"{name}: the poller a run", cost["requests"], "requests/min", note=note)]
 
 
 def _resumed(one: Waited) -> str:

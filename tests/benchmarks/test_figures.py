@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import figures
 from benchmarks.figures import Figure, publish
+from benchmarks.tables import filled
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,17 @@ def test_a_table_can_be_pasted():
         "| --- | --- | --- | --- | --- |",
         "| cold | 12.3 s |  |  | a note |",
     ]
+
+
+def test_a_page_gets_the_tables_that_the_report_has_again_and_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "REPORT", tmp_path / "report.json")
+    publish("wall", [Figure("cold", 0.7, "x", 0.8)], {}, load_before=0.2)
+    groups = json.loads((tmp_path / "report.json").read_text())["groups"]
+    page = "a\n<!-- bench: wall -->\nstale\n<!-- end -->\nb\n<!-- bench: other -->\n<!-- end -->\n"
+    once = filled(page, groups)
+
+    assert "| cold | 0.700 x | 0.8 | yes |  |" in once
+    assert "stale" not in once
+    assert once.startswith("a\n")
+    assert once.endswith("b\n<!-- bench: other -->\n<!-- end -->\n")
+    assert filled(once, groups) == once
