@@ -20,8 +20,9 @@ from benchmarks.data import serving
 from benchmarks.data_set import make
 from benchmarks.earlier import add_flow_runs, add_jobs_and_models
 from benchmarks.figures import BENCH, Figure, load_now, publish
+from benchmarks.flow_runs import run_flow
 from benchmarks.overhead import POLL_S, Parts, begin_one, parts
-from benchmarks.stage import Stage, folder_of, run_program, stage
+from benchmarks.stage import Stage, folder_of, stage
 from benchmarks.tiny import PERCENTAGE, fine_tune_parameters
 from benchmarks.wall import SCALE, step_seconds
 
@@ -73,7 +74,7 @@ def measure(earlier: int) -> tuple[list[Figure], dict[str, Any]]:
 def run(here: Stage, name: str, percentage: float) -> Grown:
     """Run the flow once in a fresh process."""
     given = json.dumps(fine_tune_parameters(POLL_S, percentage))
-    ran = run_program("benchmarks.one_run", here.folder, here.env, given)
+    ran = run_flow(here, given)
     found = Grown(name, parts(ran), step_seconds(ran), str(ran.left["id"]))
     print(f"{name}: {found.parts.wall_s:.1f} s", flush=True)
     return found

@@ -1,14 +1,13 @@
 """``python -m benchmarks.one_run LEFT.json PARAMETERS [FLOW]``: one run in this process, timed.
 
 PARAMETERS are the parameter ``run`` as JSON, of the empty flow (FLOW is ``floor``) its number of
-tasks. What it leaves: the spans (unix seconds) of the flow, of each
-step's task run, and of what the process spent in calls to Azure and in waiting between two looks.
+tasks. What it leaves: the flow run's id, and the spans (unix seconds) that the process spent in
+calls to Azure and in waiting between two looks.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 import time
@@ -79,31 +78,9 @@ def main(target: Path, parameters: str, flow: str = "fine_tune") -> int:
 
         run = FineTune.model_validate_json(parameters)
         state = fine_tune(run, return_state=True)
-    id_ = state.state_details.flow_run_id
-    left = {"id": str(id_), "state": state.name, **_spans(str(id_))}
-    target.write_text(json.dumps({**left, "calls": calls.spans}), encoding="utf-8")
+    left = {"id": str(state.state_details.flow_run_id), "calls": calls.spans}
+    target.write_text(json.dumps(left), encoding="utf-8")
     return 0 if state.is_completed() else 1
-
-
-def _spans(flow_run_id: str) -> dict[str, Any]:
-    """Return the run's and its steps' spans, as Prefect's server has them once all have arrived."""
-    from benchmarks.prefect_api import prefect_api, unix, until
-
-    with prefect_api(os.environ["PREFECT_API_URL"]) as api:
-
-        def ended() -> list[dict[str, Any]] | None:
-            found = api.task_runs(flow_run_id)
-            return found if found and all(one["end_time"] for one in found) else None
-
-        steps = until("the last step's end reaches the server", ended, 60)
-        whole = api.flow_run(flow_run_id)
-    return {
-        "flow": [unix(whole["start_time"]), unix(whole["end_time"])],
-        "steps": [
-            [one["name"].rsplit("-", 1)[0], unix(one["start_time"]), unix(one["end_time"])]
-            for one in steps
-        ],
-    }
 
 
 if __name__ == "__main__":

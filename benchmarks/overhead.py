@@ -25,9 +25,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.figures import Figure, load_now, publish
+from benchmarks.flow_runs import run_flow
 from benchmarks.intervals import Span, seconds, within, without
 from benchmarks.prefect_api import PrefectApi, prefect_api, unix, until
-from benchmarks.stage import Ran, Stage, folder_of, run_program, stage
+from benchmarks.stage import Ran, Stage, folder_of, stage
 from benchmarks.tiny import fine_tune_parameters
 from deployments.local_stack import running
 
@@ -143,7 +144,7 @@ ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 def whole(here: Stage, parameters: str, flow: str = "fine_tune") -> Parts:
     """Run a flow in a fresh process and split its wall."""
-    return parts(run_program("benchmarks.one_run", here.folder, here.env, parameters, flow))
+    return parts(run_flow(here, parameters, flow))
 
 
 def parts(ran: Ran) -> Parts:

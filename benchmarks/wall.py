@@ -25,6 +25,7 @@ from benchmarks import critical_path
 from benchmarks.data import serving
 from benchmarks.data_set import make
 from benchmarks.figures import BENCH, Figure, load_now, publish
+from benchmarks.flow_runs import run_flow
 from benchmarks.stage import (
     Ran,
     folder_of,
@@ -106,7 +107,7 @@ def by_flow(folder: Path, scale: float, hub: str) -> Iterator[Case]:
     given = json.dumps(fine_tune_parameters(POLL_S * scale))
     for case in CASES:
         with stage(folder, *options(scale), HF_ENDPOINT=hub) as here:
-            ran = run_program("benchmarks.one_run", folder, here.env, given)
+            ran = run_flow(here, given)
             requests = _requests(here.env)
         job, _ = newest_job(folder / "emulator")
         noticed = _began(ran, "Review training and evaluation metrics") - job["ended"]
