@@ -28,7 +28,13 @@ SAME = [
     "entrypoint",
     "paused",
 ]
-NAMES = {"fine-tune/weekly", "plan/now", "reap/every-15-minutes", "refresh-data/monthly"}
+NAMES = {
+    "fine-tune/weekly",
+    "plan/now",
+    "reap/every-15-minutes",
+    "resume/every-2-minutes",
+    "refresh-data/monthly",
+}
 
 
 def described(server: Server, name: str) -> dict[str, Any]:

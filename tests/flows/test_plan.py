@@ -53,7 +53,7 @@ def texts(found: Draft) -> list[str]:
 
 
 def test_the_tutorials_run_is_planned_without_an_error(planning: RunningEmulator) -> None:
-    found = planned(key="tutorial")
+    found = planned(key="tutorial", compute={"name": "not-there-yet"})
 
     assert texts(found) == []
     assert found.plan is not None
@@ -61,7 +61,7 @@ def test_the_tutorials_run_is_planned_without_an_error(planning: RunningEmulator
     made = {one.kind: one.name for one in found.would_create}
     assert made["job"] == f"fine-tune-{key}"
     assert made["endpoint"] == f"ultrachat-completion-{key}"
-    assert made["cluster"] == "gpu-cluster-big"
+    assert made["cluster"] == "not-there-yet"
     assert found.plan.model.version == "16"
     assert found.plan.component == "0.0.82"
     assert found.plan.gpus_per_node == 8
@@ -115,7 +115,7 @@ def test_every_gates_error_is_in_one_report(planning: RunningEmulator) -> None:
 def test_a_cards_foreign_defaults_are_dropped_with_a_warning(planning: RunningEmulator) -> None:
     found = planned(
         model={"name": "Phi-4"},
-        compute={"size": "Standard_NC24ads_A100_v4"},
+        compute={"name": "not-there-yet", "size": "Standard_NC24ads_A100_v4"},
         endpoint={"instance_type": "Standard_NC24ads_A100_v4"},
     )
 
