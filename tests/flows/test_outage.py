@@ -99,10 +99,10 @@ def endless(run: FineTune) -> FineTune:
 def test_a_flow_that_times_out_cancels_its_job_and_says_so(
     stage: RunningEmulator, fresh: FineTune
 ) -> None:
-    state = ended(endless(fresh), seconds=60)
+    state = ended(endless(fresh), seconds=30)
 
     assert state.name == "TimedOut", state
-    assert "60" in str(state.message)
+    assert "30" in str(state.message)
     assert status_of(stage, names(fresh)[0]) in (None, "Canceled")
 
 
