@@ -106,7 +106,7 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
         begun.append(endpoint)
         suspend_while_training(settings, run, job, begun, spending)
         job = wait_for_training(settings, job, limits, spending)
-        metrics = review_metrics(connected, plan.experiment, job.name)
+        metrics = review_metrics.submit(connected, plan.experiment, job.name)
         registered = register_model(
             settings, job.name, plan.registered_name, plan.version, plan.model, owner
         )
@@ -118,13 +118,14 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
         answers = test_endpoint(
             settings, plan.endpoint, deployment, asked.path, asked.rows, run.test
         )
+        reviewed = metrics.result()
     result = Result(
         model=plan.model,
         cluster=cluster,
         data=data,
         parameters=plan.parameters,
         job=job,
-        metrics=metrics,
+        metrics=reviewed,
         registered=registered,
         endpoint=plan.endpoint,
         endpoint_kept=run.endpoint.keep,

@@ -9,12 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from prefect import flow, task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
-from prefect.futures import PrefectFuture
+from prefect.logging import disable_run_logger
 from prefect.runtime import flow_run
+from prefect.settings import get_current_settings
 from pydantic import ValidationError
 
 from tasks.connection import find_settings
@@ -92,21 +94,30 @@ def pin_plan(settings: Settings, run: FineTune, owner: Ownership) -> Plan:
     return found.plan
 
 
-def draft_plan(settings: Settings, run: FineTune, key: str) -> Draft:
+def submit(gate: Any, *given: Any) -> Any:
+    """Begin a gate as a task run of the flow; its future."""
+    return gate.submit(*given)
+
+
+def draft_plan(
+    settings: Settings, run: FineTune, key: str, begin: Callable[..., Any] = submit
+) -> Draft:
     """Run every gate at once, and draw the plan from what they bring back.
+
+    ``begin`` starts a gate with what it is given, and returns its future.
 
     Raises:
         SettingsError, CredentialError: there is no way to the workspace at all.
     """
     prices = load_prices()
     open_client(settings)  # once, here: the gates' threads then import nothing and ask no browser
-    gates: dict[str, tuple[Gate, PrefectFuture[Any]]] = {
-        "credential": ("credential", check_credential.submit(settings, run)),
-        "model": ("model", check_model.submit(settings, run.model)),
-        "component": ("component", check_component.submit(settings)),
-        "compute": ("compute", look_at_compute.submit(settings, run.compute)),
-        "endpoint": ("endpoint", look_at_endpoint.submit(settings, names_of(run, key).endpoint)),
-        "splits": ("data", looking(run).submit(settings, run.data, max_length(run))),
+    gates: dict[str, tuple[Gate, Any]] = {
+        "credential": ("credential", begin(check_credential, settings, run)),
+        "model": ("model", begin(check_model, settings, run.model)),
+        "component": ("component", begin(check_component, settings)),
+        "compute": ("compute", begin(look_at_compute, settings, run.compute)),
+        "endpoint": ("endpoint", begin(look_at_endpoint, settings, names_of(run, key).endpoint)),
+        "splits": ("data", begin(looking(run), settings, run.data, max_length(run))),
     }
     facts: dict[str, Any] = {}
     findings: list[Finding] = []
@@ -170,12 +181,32 @@ def _set(values: dict[str, Any], path: str, text: str) -> None:
     values[last] = json.loads(text) if structured else text  # plain text becomes what the field is
 
 
+def plan_alone(run: FineTune) -> Draft:
+    """Plan without a Prefect server, which would take longer to start than all gates together.
+
+    The same gates and the same report; only there are no artifacts, which nobody could look at.
+    """
+    key = naming.run_key(uuid4().hex, run.key)
+    with disable_run_logger(), ThreadPoolExecutor() as pool:
+        try:
+            found = draft_plan(
+                find_settings(), run, key, lambda gate, *given: pool.submit(gate.fn, *given)
+            )
+        except FineTuneError as error:
+            found = Draft(findings=[_failed("credential", error)])
+    write_report(found)
+    return found
+
+
 def main(argv: list[str], show_draft: Callable[[Draft], None] = show) -> int:
-    """Plan, print the report, and return 1 where there is an error."""
+    """Plan, print the report, and return 1 where there is an error.
+
+    With a Prefect server (``PREFECT_API_URL``) the plan is a flow run there, with its artifacts.
+    """
     run = read_run(argv)
-    with ThreadPoolExecutor(1) as beside:  # while Prefect waits for its server
+    with ThreadPoolExecutor(1) as beside:  # while this thread asks for the settings
         beside.submit(preload)
-        found = plan(run)
+        found = plan(run) if get_current_settings().api.url else plan_alone(run)
     show_draft(found)
     return 1 if errors(found.findings) else 0
 

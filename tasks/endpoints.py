@@ -6,6 +6,7 @@ import json
 import random
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +135,9 @@ def _create_deployment(
                 spending()
             return bool(coming.done())
 
-        wait_until(f"Deployment '{choice.deployment}'", look, bool, patience)
+        # The pause ends with the operation, which its own thread watches.
+        watching = replace(patience, sleep=coming.wait)
+        wait_until(f"Deployment '{choice.deployment}'", look, bool, watching)
         coming.wait()  # raises what the operation ended with
     except HttpResponseError as error:
         if error.status_code is not None and error.status_code >= 400:

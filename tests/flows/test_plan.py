@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from prefect import flow
 
 from flows.plan import main, plan, read_run, settle_plan
-from tests.conftest import RunningEmulator
+from tests.conftest import ROOT, RunningEmulator
 from workspace import naming
 from workspace.errors import PlanRefused
 from workspace.findings import errors
@@ -195,6 +197,31 @@ def test_the_command_prints_the_report_and_ends_with_1_where_there_is_an_error(
     assert (refused, held) == (1, 0)
     assert "The plan is refused" in printed and "archived" in printed
     assert "The plan holds" in capsys.readouterr().out
+
+
+def test_without_a_prefect_server_the_command_plans_the_same(
+    planning: RunningEmulator, tmp_path: Path
+) -> None:
+    alone = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    alone |= {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path / "home")}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.plan", "--set", "model.version=15"],
+        env=alone,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert done.returncode == 1, done.stderr
+    assert "The plan is refused" in done.stdout
+    report = json.loads((tmp_path / "var/plan/report.json").read_text())
+    there = json.loads(json.dumps(planned(model={"version": "15"}).report()))
+    assert report["parameters"] == there["parameters"]
+    assert [(one["gate"], one["level"]) for one in report["findings"]] == [
+        (one["gate"], one["level"]) for one in there["findings"]
+    ]
+    assert "temporary server" not in done.stderr + done.stdout
 
 
 @pytest.mark.parametrize(

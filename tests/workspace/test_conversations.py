@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workspace.conversations import fault_of, read_lines, survey
+from workspace.conversations import SECRETS, fault_of, has_secret, read_lines, survey
 
 
 def row(*texts: str, **changes: Any) -> dict[str, Any]:
@@ -78,6 +78,19 @@ def test_what_looks_like_a_secret_is_counted_and_never_shown(text: str) -> None:
 
     assert found.secrets == 1
     assert text not in found.model_dump_json()
+
+
+#: What the pattern's alternatives are made of, so that whole and half matches are common.
+PIECES = [
+    *("-----BEGIN PRIVATE KEY-----", "AKIA0123456789ABCDEF", "ghs_", "sk-", "xoxb-", "hf_", "eyJ"),
+    *("AccountKey=", "SharedAccessKey=", "sig=", "PassWord", "\u017fecret", "API-", "api_", "key"),
+    *(":", "= ", "'", ".", " ", "a" * 40, "Z9" * 20, "\u212aey"),
+]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=8).map("".join))
+def test_the_quick_look_for_secrets_finds_what_the_pattern_finds(text: str) -> None:
+    assert has_secret(text) == bool(SECRETS.search(text))
 
 
 def test_the_same_conversation_has_the_same_fingerprint() -> None:
