@@ -3,7 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PYTEST_WORKERS ?= 2
+# More than two cores: many tests wait.
+PYTEST_WORKERS ?= 3
 POOL_TYPE ?= process
 
 export PREFECT_SERVER_ANALYTICS_ENABLED := false

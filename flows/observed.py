@@ -6,6 +6,7 @@ They are Prefect events, so that automations, the event feed and whatever subscr
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -62,6 +63,18 @@ def step_seconds(flow_run_id: UUID) -> dict[str, float]:
     }
 
 
+def suspended_seconds(flow_run_id: UUID) -> float:
+    """Return for how long a run has had no process, waiting for its job."""
+    with get_client(sync_client=True) as client:
+        states = client.read_flow_run_states(flow_run_id)
+    begun = sorted(states, key=lambda state: state.timestamp)
+    return sum(
+        (later.timestamp - state.timestamp).total_seconds()
+        for state, later in pairwise(begun)
+        if state.is_paused()
+    )
+
+
 def tell_how_it_ended(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Hook: emit the run's steps with their seconds, its waiting, and its names on Azure."""
     steps = step_seconds(flow_run.id)
@@ -69,7 +82,9 @@ def tell_how_it_ended(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
         **names_on_azure(flow_run),
         "state": state.name,
         "steps": steps,
-        "waiting_seconds": round(sum(steps.get(name, 0.0) for name in WAITS), 2),
+        "waiting_seconds": round(
+            sum(steps.get(name, 0.0) for name in WAITS) + suspended_seconds(flow_run.id), 2
+        ),
         "queued_seconds": _seconds(flow_run.expected_start_time, flow_run.start_time),
     }
     _emit(RUN_ENDED, flow_run, about)
