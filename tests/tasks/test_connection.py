@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from io import StringIO
@@ -10,7 +11,7 @@ import pytest
 from prefect import flow
 
 from tasks.connection import connect
-from tests.conftest import RunningEmulator, environment
+from tests.conftest import ROOT, RunningEmulator, environment
 from workspace.client import find_credential, open_client, open_registry
 from workspace.errors import CredentialError, ResourceMissing, SettingsError
 from workspace.settings import Settings, load_settings
@@ -88,3 +89,25 @@ def test_an_unknown_registry_is_an_error_of_its_own(settings: Settings) -> None:
 
 def test_the_same_thread_gets_the_same_client(settings: Settings) -> None:
     assert open_client(settings) is open_client(settings)
+
+
+def test_an_outage_while_the_sdk_is_imported_is_passing(azure_env: RunningEmulator) -> None:
+    """The SDK asks for its cloud while it is imported, and would be left half imported."""
+    azure_env.add_fault(kind="status", status=500, path="/metadata/endpoints", times=1)
+    program = (
+        "from workspace.client import open_client\n"
+        "from workspace.errors import ServiceError\n"
+        "from workspace.settings import load_settings\n"
+        "try:\n"
+        "    open_client(load_settings())\n"
+        "except ServiceError as error:\n"
+        "    print(error.transient)\n"
+        "client = open_client(load_settings())\n"
+        "print(client.workspaces.get(client.workspace_name).name)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.stdout.split() == ["True", azure_env.env["AZURE_WORKSPACE_NAME"]], done.stderr
