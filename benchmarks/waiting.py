@@ -13,8 +13,9 @@ For each number of waiting runs, over a window of a minute: memory (PSS) of all 
 there for the waiting, the runner's and the webhook's too, divided by the runs; CPU seconds;
 requests that reached Azure. Then three of the jobs, on a cluster of their own, get a node: they
 train and complete, and the service's record of their end is held against the server's time of the
-run's next step. The interval between two looks is the flow's default, 30 s, the runner's Prefect's,
-10 s; nothing is scaled. Before that the poller, the fallback of the events, runs once on its own.
+run's next step. The interval between two looks is the flow's default, 30 s, the runner's that of
+``prefect.toml``; nothing is scaled. Before that the poller, the fallback of the events, runs once
+on its own.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ POLL_S = 30.0
 WINDOW_S = 60.0
 #: Seconds after the last submission in which what runs beside the job (the endpoint) gets done.
 SETTLE_S = 15.0
-#: Runs that are begun at once. The runner asks for work every 10 s, so that one at a time is slow.
+#: Runs that are begun at once. The runner asks for work every few seconds: one at a time is slow.
 BATCH = 4
 #: Of each size so many jobs end in front of the stopwatch.
 ENDING = 3

@@ -59,15 +59,6 @@ def plan(run: FineTune = FineTune()) -> Draft:  # noqa: B008  # frozen; the UI's
     return found
 
 
-def settle_plan(settings: Settings, run: FineTune, owner: Ownership) -> Plan:
-    """Return what a run is settled to, after every gate; an error anywhere creates nothing.
-
-    Raises:
-        PlanRefused: names every error and what to change.
-    """
-    return pin_plan(settings, run, owner)
-
-
 def plan_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noqa: ARG001
     """Return the cache's key: a run that begins again keeps what it was settled to."""
     run: FineTune = parameters["run"]
@@ -81,11 +72,14 @@ def plan_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noq
     cache_policy=CacheKeyFnPolicy(cache_key_fn=plan_key),
     persist_result=True,
 )
-def pin_plan(settings: Settings, run: FineTune, owner: Ownership) -> Plan:
+def settle_plan(settings: Settings, run: FineTune, owner: Ownership) -> Plan:
     """Run every gate and settle the run: once, however often this flow run begins again.
 
     A label such as ``latest`` may name another model by the morning; the job of the night was
-    trained from the one that is pinned here.
+    trained from the one that is pinned here. An error anywhere creates nothing.
+
+    Raises:
+        PlanRefused: names every error and what to change.
     """
     found = draft_plan(settings, run, owner.key)
     publish_plan(found)

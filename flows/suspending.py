@@ -63,9 +63,9 @@ def suspend_while_training(
     for future in begun:
         future.wait(run.deadlines.deployment_minutes * 60)
     left = run.deadlines.training_minutes * 60 - job.age(datetime.now(UTC))
-    wake = min(left, max(spending.seconds_left(), LEAST_S))
     if left <= 0:
         return
+    wake = min(left, max(spending.seconds_left(), LEAST_S))
     timeout = ceil(wake + GRACE.total_seconds())
     try:
         # A key of its own, or Prefect takes a second suspension for the first, which is over.

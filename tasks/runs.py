@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from uuid import UUID
 
-from prefect import get_run_logger, task
+from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import SetStateStatus
@@ -30,15 +30,23 @@ HEARTBEAT = "prefect.flow-run.heartbeat"
 #: A suspended run is resumed by the poller this long before Prefect's server would fail it.
 GRACE = timedelta(minutes=15)
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-@task(
-    name="Ask which runs live",
-    tags={"cleanup"},
-    retries=len(DELAYS),
-    retry_delay_seconds=DELAYS,
-    retry_condition_fn=when_transient,
-    cache_policy=NO_CACHE,
-)
+
+def question(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a function a task that asks Prefect's server, again while it does not answer."""
+    return task(
+        name=name,
+        tags={"cleanup"},
+        retries=len(DELAYS),
+        retry_delay_seconds=DELAYS,
+        retry_condition_fn=when_transient,
+        cache_policy=NO_CACHE,
+    )
+
+
+@question("Ask which runs live")
 def find_owners(
     flow: str, flow_run_ids: set[str], silent: timedelta, *, dry_run: bool
 ) -> list[Owner]:
@@ -206,14 +214,7 @@ class Waiting(BaseModel):
     wake: datetime | None
 
 
-@task(
-    name="Ask which runs are suspended",
-    tags={"cleanup"},
-    retries=len(DELAYS),
-    retry_delay_seconds=DELAYS,
-    retry_condition_fn=when_transient,
-    cache_policy=NO_CACHE,
-)
+@question("Ask which runs are suspended")
 def find_suspended(flow: str) -> list[Waiting]:
     """Return the flow's runs that wait for their job without a process."""
     with get_client(sync_client=True) as client:

@@ -64,31 +64,40 @@ def _opened(settings: Settings, kind: str) -> MLClient:
     return clients[(settings, kind)]
 
 
-def _load_sdk(settings: Settings) -> None:
+def import_sdk() -> None:
     """Import the SDK, which asks for a private cloud's addresses while it is imported.
 
-    Where nobody answers, half of its modules stay behind and no later import succeeds. They are
-    forgotten, so that a repeated step imports it anew.
+    Where nobody answers it raises what it makes of that, and half of its modules stay behind, with
+    which no later import succeeds. They are forgotten, so that the next one begins anew.
+    """
+    with _sdk_state:
+        try:
+            import azure.ai.ml  # noqa: F401
+        except BaseException:
+            for name in [one for one in sys.modules if one.startswith("azure.ai.ml")]:
+                del sys.modules[name]
+            raise
+
+
+def _load_sdk(settings: Settings) -> None:
+    """Import the SDK.
 
     Raises:
         SettingsError: the metadata does not name the cloud.
         ServiceError: it does, but did not answer in time; transient.
     """
     try:
-        import azure.ai.ml  # noqa: F401
+        import_sdk()
     except ImportError:
         raise
     except Exception as error:  # whatever the SDK makes of a missing answer
-        for name in [one for one in sys.modules if one.startswith("azure.ai.ml")]:
-            del sys.modules[name]
         if settings.cloud not in PUBLIC_CLOUDS:
             cloud_metadata(settings)
         raise ServiceError("Load Azure's SDK", None, type(error).__name__, str(error)) from error
 
 
 def _build(settings: Settings, kind: str) -> MLClient:
-    with _sdk_state:
-        _load_sdk(settings)
+    _load_sdk(settings)
     from azure.ai.ml import MLClient
 
     # It warns that its own classes are experimental, each once a process, in every run's log.

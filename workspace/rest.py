@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from workspace.client import cloud_metadata, find_credential, management_scope
+from workspace.client import cloud_metadata, find_credential, import_sdk, management_scope
 from workspace.settings import Settings
 
 PROVIDER = "Microsoft.MachineLearningServices"
@@ -125,7 +125,8 @@ def get_json(settings: Settings, url: str) -> dict[str, Any]:
 
 def preload() -> None:
     """Import what the way to Azure and to the data needs: 3 s, best spent beside another wait."""
-    for name in ("azure.ai.ml", "azure.identity", "huggingface_hub", "pyarrow.parquet"):
+    import_sdk()
+    for name in ("azure.identity", "huggingface_hub", "pyarrow.parquet"):
         import_module(name)
 
 
