@@ -16,10 +16,8 @@ from typing import Any
 
 from prefect.automations import AutomationCore
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import StateType
 from prefect.events.actions import (
     CallWebhook,
-    ChangeFlowRunState,
     DoNothing,
     ResumeFlowRun,
     RunDeployment,
@@ -60,7 +58,10 @@ def automations(alarm: Alarm, reaper: Any, limits: Limits) -> list[AutomationCor
     reap = RunDeployment(
         deployment_id=reaper,
         # Half of the silence: the reaper looks for itself, and a run that beats again lives on.
-        parameters={"silent_minutes": limits.silent.total_seconds() / 120},
+        parameters={
+            "silent_minutes": limits.silent.total_seconds() / 120,
+            "pending_minutes": limits.pending.total_seconds() / 60,
+        },
     )
     return [
         AutomationCore(
@@ -85,7 +86,7 @@ def automations(alarm: Alarm, reaper: Any, limits: Limits) -> list[AutomationCor
         ),
         AutomationCore(
             name="fine-tune: a run was claimed and not begun",
-            description="The worker that claimed it is gone: another one may.",
+            description="The reaper looks whether it still is, and offers it to another worker.",
             trigger=EventTrigger(
                 match=ANY_RUN,
                 match_related=_of([FINE_TUNE]),
@@ -95,14 +96,7 @@ def automations(alarm: Alarm, reaper: Any, limits: Limits) -> list[AutomationCor
                 posture=Posture.Proactive,
                 within=limits.pending,
             ),
-            actions=[
-                ChangeFlowRunState(
-                    state=StateType.SCHEDULED,
-                    name="AwaitingRetry",
-                    message="Claimed by a worker and not begun; offered again.",
-                    force=True,
-                )
-            ],
+            actions=[reap],
         ),
         AutomationCore(
             name="fine-tune: a run crashed",

@@ -16,6 +16,7 @@ from flows.endings import (
     take_up_or_clean_up,
 )
 from flows.observed import tell_how_it_ended
+from flows.one_process import step_back_if_begun_elsewhere
 from flows.plan import settle_plan
 from flows.suspending import refuse_to_suspend_alone, suspend_while_training
 from tasks.compute import ensure_compute
@@ -61,7 +62,7 @@ def ownership(run: FineTune) -> Ownership:
     name=FLOW,
     flow_run_name=run_name,
     validate_parameters=True,
-    on_running=[note_that_it_runs_here, watch_for_cancellation],
+    on_running=[step_back_if_begun_elsewhere, note_that_it_runs_here, watch_for_cancellation],
     on_completion=[tell_how_it_ended],
     on_failure=[tell_how_it_ended],
     on_cancellation=[clean_up_cancelled, tell_how_it_ended],

@@ -23,7 +23,10 @@ FLOW = "fine-tune"
 
 @flow(name="reap", validate_parameters=True, on_completion=[tell_of_expired])
 def reap(
-    dry_run: bool = False, silent_minutes: float = 10, deadlines: Deadlines | None = None
+    dry_run: bool = False,
+    silent_minutes: float = 10,
+    pending_minutes: float = 15,
+    deadlines: Deadlines | None = None,
 ) -> list[Decision]:
     """Remove endpoints and jobs of ours that no living run owns, or whose expiry has passed.
 
@@ -32,6 +35,8 @@ def reap(
     Args:
         dry_run: Only say what would be removed.
         silent_minutes: Minutes without a heartbeat after which a running run counts as dead.
+        pending_minutes: Minutes after which a run that was claimed and not begun is offered again;
+            more than a container takes to start.
         deadlines: How long to wait for a deletion; the defaults of a fine-tune if empty.
 
     Raises:
@@ -39,8 +44,13 @@ def reap(
     """
     settings = find_settings()
     found = find_leftovers(settings)
-    silent = timedelta(minutes=silent_minutes)
-    owners = find_owners(FLOW, {one.flow_run_id for one in found}, silent, dry_run=dry_run)
+    owners = find_owners(
+        FLOW,
+        {one.flow_run_id for one in found},
+        timedelta(minutes=silent_minutes),
+        timedelta(minutes=pending_minutes),
+        dry_run=dry_run,
+    )
     decisions = [decide(one, owners, datetime.now(UTC)) for one in found]
     doomed = [one for one in decisions if one.remove]
     failures = {} if dry_run else remove(settings, doomed, deadlines or Deadlines())

@@ -48,19 +48,26 @@ def question(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
 
 @question("Ask which runs live")
 def find_owners(
-    flow: str, flow_run_ids: set[str], silent: timedelta, *, dry_run: bool
+    flow: str, flow_run_ids: set[str], silent: timedelta, pending: timedelta, *, dry_run: bool
 ) -> list[Owner]:
     """Return every living run of the flow, and what is known of the runs that were named.
 
     A run that says it runs, but whose heartbeats stopped longer ago than ``silent``, is dead: it
     is marked Crashed. A crashed run that still has leftovers is taken up again where that can be.
-    Neither happens in a dry run. A run that nobody has begun within ``silent`` of its time is not
+    One that a worker claimed longer ago than ``pending`` and nobody began is offered again. Nothing
+    of this happens in a dry run. A run that nobody has claimed within ``silent`` of its time is not
     counted as living.
     """
     with get_client(sync_client=True) as client:
         runs = {run.id: run for run in _living(client, flow) + _named(client, flow_run_ids)}
         return [
-            _judged(client, run, silent, str(run.id) in flow_run_ids, dry_run)
+            _judged(
+                client,
+                run if dry_run else _offered_again(client, run, pending),
+                silent,
+                str(run.id) in flow_run_ids,
+                dry_run,
+            )
             for run in runs.values()
         ]
 
@@ -77,6 +84,21 @@ def _judged(
     if (owns or dead) and not dry_run and not alive:
         run, alive = _decided(client, run)
     return _owner(run, alive=alive)
+
+
+def _offered_again(client: SyncPrefectClient, run: FlowRun, pending: timedelta) -> FlowRun:
+    """Offer a run again that was claimed and not begun in time: its worker is gone.
+
+    If it is only slow, two processes may begin the run; all but one step back
+    (``flows/one_process.py``). Not forced: a run that has ended meanwhile stays as it is.
+    """
+    claimed = run.state is not None and run.state.is_pending() and run.deployment_id is not None
+    if run.state is None or not claimed or datetime.now(UTC) - run.state.timestamp < pending:
+        return run
+    why = f"Claimed by a worker and not begun within {pending.total_seconds():.0f} s"
+    client.set_flow_run_state(run.id, AwaitingRetry(message=f"{why}; offered again."))
+    get_run_logger().warning("run %s is offered again: %s", run.name, why)
+    return client.read_flow_run(run.id)
 
 
 def _decided(client: SyncPrefectClient, run: FlowRun) -> tuple[FlowRun, bool]:
@@ -174,7 +196,7 @@ def _bury(client: SyncPrefectClient, run: FlowRun, why: str) -> FlowRun:
     message = f"The run's process is gone: {why}."
     wanted = run.state is not None and not run.state.is_cancelling()
     state: State[Any] = Crashed(message=message) if wanted else Cancelled(message=message)
-    client.set_flow_run_state(run.id, state, force=True)
+    client.set_flow_run_state(run.id, state)  # not forced: one that has ended meanwhile stays so
     return client.read_flow_run(run.id)
 
 

@@ -37,11 +37,15 @@ class Server:
         login = self.env.get("PREFECT_API_AUTH_STRING", "").split(":")
         auth = (login[0], login[1]) if len(login) == 2 else None
         with httpx.Client(trust_env=False, timeout=60, auth=auth) as http:
-            answer = http.request(method, f"{self.api}{path}", json=body)
-            for _ in range(5):
-                if answer.status_code != 503:  # SQLite was locked; Prefect's own client repeats too
+            for last in (False, False, False, False, False, True):
+                try:
+                    answer = http.request(method, f"{self.api}{path}", json=body)
+                except httpx.TransportError:  # one of two servers was killed under the request
+                    if last:
+                        raise
+                    continue
+                if answer.status_code != 503:  # SQLite was locked; Prefect's client repeats too
                     break
-                answer = http.request(method, f"{self.api}{path}", json=body)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from deployments.local_stack import ROOT, free_port, running
+from tests.conftest import RunningEmulator
 from tests.deployments.balancer import Balancer
 from tests.deployments.conftest import QUICK, Server, until
 
@@ -100,7 +101,7 @@ class Installation:
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
+def installation(tmp_path: Path, shared_emulator: RunningEmulator) -> Iterator[Installation]:
     python = [sys.executable, "-m", "prefect"]
     with ExitStack() as stack:
         database, broker = (
@@ -109,6 +110,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         )
         env = {
             **QUICK,
+            **shared_emulator.env,
             "PREFECT_HOME": str(tmp_path / "prefect"),
             "PREFECT_API_DATABASE_CONNECTION_URL": database,
             "PREFECT_API_DATABASE_MIGRATE_ON_START": "false",
@@ -164,19 +166,20 @@ def _healthy(port: int) -> bool:
 
 
 def _deploy(env: dict[str, str]) -> None:
-    """A pool and a deployment of the counted flow; automations that offer a lost run again."""
+    """A pool, the counted flow and the reaper; the automation that offers a lost run again."""
     program = (
-        "from prefect import flow\n"
-        "from tests.deployments.counted import counted\n"
-        f"flow.from_source({str(ROOT)!r}, 'tests/deployments/counted.py:counted')"
-        ".deploy('many', work_pool_name='many', build=False, push=False, print_next_steps=False)\n"
         "from datetime import timedelta\n"
-        "from uuid import uuid4\n"
-        "from prefect import get_client\n"
+        "from prefect import flow, get_client\n"
+        "from prefect.client.schemas.objects import ConcurrencyLimitConfig\n"
         "from prefect.events.actions import DoNothing\n"
         "from deployments.automations import Limits, automations, install\n"
+        "pool = {'work_pool_name': 'many', 'build': False, 'push': False}\n"
+        f"here = {str(ROOT)!r}\n"
+        "flow.from_source(here, 'tests/deployments/counted.py:counted').deploy('many', **pool)\n"
+        "reaper = flow.from_source(here, 'flows/reap.py:reap').deploy('every-15-minutes', **pool,\n"
+        "    concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy='CANCEL_NEW'))\n"
         "limits = Limits(pending=timedelta(seconds=30))\n"
-        "wanted = [one for one in automations(DoNothing(), uuid4(), limits)\n"
+        "wanted = [one for one in automations(DoNothing(), reaper, limits)\n"
         "          if one.name.endswith('not begun')]\n"
         "with get_client(sync_client=True) as client:\n"
         "    install(client, wanted)\n"

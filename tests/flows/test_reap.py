@@ -5,10 +5,11 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.states import Running
+from prefect.states import Pending, Running
 
 from flows.fine_tune import fine_tune
 from flows.reap import main, reap
@@ -104,6 +105,32 @@ def test_a_kept_endpoint_stays_until_its_expiry(stage: RunningEmulator) -> None:
 
     assert kept in there(stage)
     assert expired not in there(stage)
+
+
+def claimed_run() -> UUID:
+    """A run of a deployment that a worker has claimed and nobody begins."""
+    with get_client(sync_client=True) as client:
+        flow_id = client.create_flow(fine_tune)
+        deployment = client.create_deployment(flow_id, f"claimed-{uuid.uuid4().hex[:8]}")
+        run = client.create_flow_run_from_deployment(deployment)
+        client.set_flow_run_state(run.id, Pending(), force=True)
+    return run.id
+
+
+def state_name(flow_run_id: UUID) -> str | None:
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(flow_run_id).state_name
+
+
+def test_a_run_that_was_claimed_and_not_begun_is_offered_again(stage: RunningEmulator) -> None:
+    claimed = claimed_run()
+
+    reap()
+    assert state_name(claimed) == "Pending"  # not long enough ago
+    reap(pending_minutes=0, dry_run=True)
+    assert state_name(claimed) == "Pending"
+    reap(pending_minutes=0)
+    assert state_name(claimed) == "AwaitingRetry"
 
 
 def test_what_cannot_be_removed_is_said_and_tried_again(stage: RunningEmulator) -> None:
