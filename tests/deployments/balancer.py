@@ -1,57 +1,66 @@
-"""Sends each connection to a server that takes it: what a cluster's service does."""
+"""Ends TLS and sends each connection to a server that takes it: what a cluster's ingress does."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-import socket
+import ssl
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import trustme
 
 
-class Balancer:
-    """A TCP load balancer on loopback; a dead server is skipped."""
-
-    def __init__(self, ports: list[int]) -> None:
-        self.ports = ports
-        self.turn = itertools.count()
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.port = int(self.listener.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        first = next(self.turn)
-        for place in range(len(self.ports)):
-            port = self.ports[(first + place) % len(self.ports)]
-            try:
-                server = socket.create_connection(("127.0.0.1", port), 5)
-            except OSError:
-                continue
-            server.settimeout(None)
-            back = threading.Thread(target=_copy, args=(server, client), daemon=True)
-            back.start()
-            _copy(client, server)
-            back.join()
-            server.close()
-            break
-        client.close()
+@contextmanager
+def balancer(ports: list[int], ca_file: Path) -> Iterator[str]:
+    """An address in front of servers on these ports; who calls it needs the CA in ``ca_file``."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(ca_file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    turns = itertools.count()
+    begin = asyncio.start_server(
+        lambda reader, writer: _serve(ports, next(turns), reader, writer),
+        "127.0.0.1",
+        0,
+        ssl=context,
+        backlog=256,
+    )
+    try:
+        server = asyncio.run_coroutine_threadsafe(begin, loop).result(10)
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
+async def _serve(
+    ports: list[int],
+    first: int,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    """Carry both ways between a client and the first server that answers; a dead one is skipped."""
+    for place in range(len(ports)):
+        port = ports[(first + place) % len(ports)]
+        try:
+            back_reader, back_writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            continue
+        await asyncio.gather(_copy(reader, back_writer), _copy(back_reader, writer))
+        return
+    writer.close()
+
+
+async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
     with suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    with suppress(OSError):
-        target.shutdown(socket.SHUT_WR)
+        while data := await source.read(65536):
+            target.write(data)
+            await target.drain()
+    with suppress(OSError, RuntimeError):
+        target.close()

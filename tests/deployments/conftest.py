@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +37,8 @@ class Server:
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         login = self.env.get("PREFECT_API_AUTH_STRING", "").split(":")
         auth = (login[0], login[1]) if len(login) == 2 else None
-        with httpx.Client(trust_env=False, timeout=60, auth=auth) as http:
+        verify = ssl.create_default_context(cafile=self.env.get("PREFECT_API_SSL_CERT_FILE"))
+        with httpx.Client(trust_env=False, timeout=60, auth=auth, verify=verify) as http:
             for last in (False, False, False, False, False, True):
                 try:
                     answer = http.request(method, f"{self.api}{path}", json=body)

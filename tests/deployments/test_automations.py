@@ -32,6 +32,17 @@ INSTALLED = {
     "fine-tune: no success for long",
 }
 
+INSTALL = (
+    *("-m", "deployments.automations"),
+    *("--notify", "webhook/alarms", "--silent-seconds", "50"),
+)
+#: What events of a fine-tune's runs are related to, of which the server's own know more.
+OF_A_FINE_TUNE = {
+    "prefect.resource.id": "prefect.flow.of-a-test",
+    "prefect.resource.role": "flow",
+    "prefect.resource.name": "fine-tune",
+}
+
 
 class Mailbox:
     """A web server that keeps what is sent to it: where the alarms of the tests go."""
@@ -88,10 +99,7 @@ def installed(served: Stack, mailbox: Mailbox) -> Stack:
         f"Webhook(url={mailbox.url!r}).save('alarms', overwrite=True)"
     )
     assert run_program(served.server, "-c", save).returncode == 0
-    done = run_program(
-        served.server,
-        *("-m", "deployments.automations", "--notify", "webhook/alarms", "--silent-seconds", "50"),
-    )
+    done = run_program(served.server, *INSTALL)
     assert done.returncode == 0, done.stderr
     return served
 
@@ -104,10 +112,7 @@ def automations(server: Server) -> dict[str, Any]:
 def test_one_command_installs_them_and_repeating_it_makes_no_second(installed: Stack) -> None:
     before = automations(installed.server)
 
-    again = run_program(
-        installed.server,
-        *("-m", "deployments.automations", "--notify", "webhook/alarms", "--silent-seconds", "50"),
-    )
+    again = run_program(installed.server, *INSTALL)
 
     after = automations(installed.server)
     assert set(before) == INSTALLED
@@ -144,6 +149,52 @@ def test_a_run_over_budget_is_told(installed: Stack, mailbox: Mailbox) -> None:
     until("the alarm arrives", lambda: _told(mailbox, "over budget"))
 
 
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        ("fine-tune.endpoint.expired", "an endpoint outlived its expiry"),
+        ("prefect.flow-run.Late", "a schedule is late"),
+    ],
+)
+def test_an_endpoint_past_its_expiry_and_a_late_schedule_are_told(
+    installed: Stack, mailbox: Mailbox, event: str, words: str
+) -> None:
+    emit(installed.server, event, f"prefect.flow-run.{uuid.uuid4()}", related=[OF_A_FINE_TUNE])
+
+    until("the alarm arrives", lambda: _told(mailbox, words))
+
+
+def test_no_success_for_long_is_told(installed: Stack, mailbox: Mailbox) -> None:
+    """The longest time without a success is set to the shortest that Prefect takes."""
+    short = run_program(installed.server, *INSTALL, "--success-days", str(11 / 86400))
+    assert short.returncode == 0, short.stderr
+    try:
+        until("the alarm arrives", lambda: _told(mailbox, "no success for long"), 90)
+    finally:
+        assert run_program(installed.server, *INSTALL).returncode == 0
+
+
+def test_a_cancelled_run_sends_the_reaper(installed: Stack) -> None:
+    """A suspended run has no process that could clean up after it."""
+    server = installed.server
+    flow = server.ask("POST", "/flows/", {"name": "fine-tune"})
+    body = {"flow_id": flow["id"], "state": {"type": "PAUSED", "name": "Suspended"}}
+    run = server.ask("POST", "/flow_runs/", body)
+    before = reapings(server)
+
+    cancelled = {"state": {"type": "CANCELLED"}, "force": True}
+    server.ask("POST", f"/flow_runs/{run['id']}/set_state", cancelled)
+
+    until("the reaper was sent", lambda: reapings(server) - before, 90)
+
+
+def reapings(server: Server) -> set[str]:
+    """The runs that an automation made of the reaper's deployment."""
+    deployment = server.deployment("reap/every-15-minutes")["id"]
+    found = server.ask("POST", "/flow_runs/filter", {"deployments": {"id": {"any_": [deployment]}}})
+    return {one["id"] for one in found if not one["auto_scheduled"]}
+
+
 def test_a_silent_run_is_found_dead_by_the_reaper(installed: Stack) -> None:
     """A run that says Running, sent one heartbeat, and whose process does not exist."""
     server = installed.server
@@ -155,13 +206,7 @@ def test_a_silent_run_is_found_dead_by_the_reaper(installed: Stack) -> None:
         server,
         "prefect.flow-run.heartbeat",
         f"prefect.flow-run.{run['id']}",
-        related=[
-            {
-                "prefect.resource.id": f"prefect.flow.{flow['id']}",
-                "prefect.resource.role": "flow",
-                "prefect.resource.name": "fine-tune",
-            }
-        ],
+        related=[OF_A_FINE_TUNE | {"prefect.resource.id": f"prefect.flow.{flow['id']}"}],
     )
 
     until("the run is Crashed", lambda: server.state(run["id"]) == "CRASHED", 200)

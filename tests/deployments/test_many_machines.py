@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis, two API servers, two workers, twenty runs; one of each is killed half-way."""
+"""PostgreSQL, Redis, two API servers behind TLS, two workers; twenty runs, one of each killed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 from deployments.local_stack import ROOT, free_port, running
 from tests.conftest import RunningEmulator
-from tests.deployments.balancer import Balancer
+from tests.deployments.balancer import balancer
 from tests.deployments.conftest import QUICK, Server, until
 
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -142,9 +142,10 @@ def installation(tmp_path: Path, shared_emulator: RunningEmulator) -> Iterator[I
             until("an API server answers", lambda: _healthy(port), 120)  # noqa: B023
         services = [*python, "server", "services", "start"]
         stack.enter_context(running(services, tmp_path / "services.log", env))
-        balancer = Balancer(ports)
-        stack.callback(balancer.close)
-        env["PREFECT_API_URL"] = f"http://127.0.0.1:{balancer.port}/api"
+        authority = tmp_path / "authority.pem"
+        address = stack.enter_context(balancer(ports, authority))
+        env["PREFECT_API_URL"] = f"{address}/api"
+        env["PREFECT_API_SSL_CERT_FILE"] = str(authority)
         server = Server(env, tmp_path)
         _deploy(env)
         worker = [*python, "worker", "start", "--pool", "many", "--limit", str(LIMIT)]
