@@ -11,9 +11,10 @@ cluster has no nodes, so that every job stays in the queue:
 
 For each number of waiting runs, over a window of a minute: memory (PSS) of all processes that are
 there for the waiting, the runner's and the webhook's too, divided by the runs; CPU seconds;
-requests that reached Azure. Then three of the jobs, on a cluster of their own, get a node: they
-train and complete, and the service's record of their end is held against the server's time of the
-run's next step. The interval between two looks is the flow's default, 30 s, the runner's that of
+requests that reached Azure. Then three of the jobs, each on a cluster of its own, get a node, one
+after another (their training would take the cores from the run that is timed): each trains and
+completes, and the service's record of its end is held against the server's time of the run's next
+step. The interval between two looks is the flow's default, 30 s, the runner's that of
 ``prefect.toml``; nothing is scaled. Before that the poller, the fallback of the events, runs once
 on its own.
 """
@@ -146,30 +147,31 @@ class Group:
 
     def measure(self, size: int) -> Waited:
         """Have so many runs wait, watch them for a window, then let some of their jobs end."""
-        ending = min(ENDING, size)
-        cluster = f"ending-{size}"
-        scale(self.here, **{cluster: 0})
-        self.held += self._begin(size - ending - len(self.held), HELD)
-        keys = self._begin(ending, cluster)
+        clusters = [f"ending-{size}-{number}" for number in range(min(ENDING, size))]
+        scale(self.here, **dict.fromkeys(clusters, 0))
+        self.held += self._begin([HELD] * (size - len(clusters) - len(self.held)))
+        keys = self._begin(clusters)
         time.sleep(SETTLE_S)
         found = self._window(size)
         if self.way.name == "suspended":
             found.poller = self._poll()
-        scale(self.here, **{cluster: 1})
-        self._let_end(keys, found)
+        for key, cluster in zip(keys, clusters, strict=True):
+            scale(self.here, **{cluster: 1})
+            self._let_end(key, found)
         return found
 
-    def _begin(self, count: int, cluster: str) -> list[str]:
-        """Begin runs, some at once, each batch after the one before it waits."""
-        keys = [uuid.uuid4().hex for _ in range(count)]
-        for first in range(0, count, BATCH):
-            batch = keys[first : first + BATCH]
+    def _begin(self, clusters: list[str]) -> list[str]:
+        """Begin a run for each cluster named, some at once, each batch after the last one waits."""
+        begun = [(uuid.uuid4().hex, cluster) for cluster in clusters]
+        for first in range(0, len(begun), BATCH):
+            batch = begun[first : first + BATCH]
             if processes.available_mb() < SPARE_MB:
                 raise NoRoom(f"{processes.available_mb():.0f} MB are left")
-            for key in batch:
+            for key, cluster in batch:
                 self.way.begin(parameters(key, cluster, self.way.name))
-            until("the jobs are submitted and their runs wait", lambda: self._wait(batch), 300)  # noqa: B023
-        return keys
+            keys = [key for key, _ in batch]
+            until("the jobs are submitted and their runs wait", lambda: self._wait(keys), 300)  # noqa: B023
+        return [key for key, _ in begun]
 
     def _wait(self, keys: list[str]) -> bool:
         jobs = [_job(self.here, key) for key in keys]
@@ -212,21 +214,18 @@ class Group:
         seen = self.here.ask("requests")["requests"]
         return int(seen[-1]["index"]) if seen else 0
 
-    def _let_end(self, keys: list[str], found: Waited) -> None:
-        """Wait until these runs have ended, and note how soon after its job each went on."""
+    def _let_end(self, key: str, found: Waited) -> None:
+        """Wait until a run has ended, and note how soon after its job it went on."""
         with prefect_api(self.here.api) as api:
-            for key in keys:
-                job = until("the job ends", lambda: _ended(self.here, key), 300)  # noqa: B023
-                run = str(job["tags"][RUN_TAG])
-                step = until("the next step", lambda: _step(api, run), 300)  # noqa: B023
-                found.next_step_s.append(round(step - job["ended"], 2))
-                if self.way.name == "suspended":
-                    again = _running_after(api, run, job["ended"])
-                    found.resumed_s.append(round(again - job["ended"], 2))
-            for key in keys:
-                run = str((_job(self.here, key) or {})["tags"][RUN_TAG])
-                until("the run ends", lambda: api.flow_run(run)["state"]["type"] in ENDED, 300)  # noqa: B023
-                found.ended_as.append(str(api.flow_run(run)["state"]["name"]))
+            job = until("the job ends", lambda: _ended(self.here, key), 300)
+            run = str(job["tags"][RUN_TAG])
+            step = until("the next step", lambda: _step(api, run), 300)
+            found.next_step_s.append(round(step - job["ended"], 2))
+            if self.way.name == "suspended":
+                again = _running_after(api, run, job["ended"])
+                found.resumed_s.append(round(again - job["ended"], 2))
+            until("the run ends", lambda: api.flow_run(run)["state"]["type"] in ENDED, 300)
+            found.ended_as.append(str(api.flow_run(run)["state"]["name"]))
 
 
 def parameters(key: str, cluster: str, way: str) -> dict[str, Any]:
