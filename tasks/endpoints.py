@@ -116,6 +116,8 @@ def _create_deployment(
     from azure.ai.ml.entities import ManagedOnlineDeployment, OnlineRequestSettings, ProbeSettings
     from azure.core.exceptions import HttpResponseError
 
+    if spending is not None:
+        spending()  # what training spent since the last look counts before more is begun
     deployment = ManagedOnlineDeployment(
         name=choice.deployment,
         endpoint_name=endpoint,

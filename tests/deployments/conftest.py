@@ -69,7 +69,7 @@ class Server:
         return self.state(flow_run)
 
 
-def until(what: str, true: Callable[[], Any], seconds: float = 60) -> None:
+def until(what: str, true: Callable[[], Any], seconds: float = 120) -> None:
     """Wait until something is true, and fail with its name when it does not become so."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -87,7 +87,7 @@ def run_program(server: Server, *arguments: str) -> subprocess.CompletedProcess[
         env={**os.environ, **server.env},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
 
 

@@ -13,6 +13,7 @@ from prefect import flow
 from flows.plan import settle_plan
 from tasks.compute import ensure_compute
 from tasks.costs import Spending, report_costs
+from tasks.endpoints import deploy_model
 from tasks.gates.data import check_prepared_data
 from tasks.training import cancel_training, submit_training, wait_for_training
 from tests.conftest import RunningEmulator
@@ -94,10 +95,39 @@ def dear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_spending_beyond_the_budget_ends_the_wait(
     stage: RunningEmulator, dear: None, file: Path
 ) -> None:
-    run = small(uuid.uuid4().hex, budget=500.0)
+    run = endless(small(uuid.uuid4().hex, budget=500.0))
 
     with pytest.raises(BudgetExceeded, match=r"of a budget of 500\.00 while training"):
         train(run, file)
+
+
+def endless(run: FineTune) -> FineTune:
+    """Return the run with a training that nobody waits for: it cannot end between two looks."""
+    run.parameters.other["max_steps"] = 100_000
+    long = run.parameters.model_copy(update={"num_train_epochs": 10_000})
+    return run.model_copy(update={"parameters": long})
+
+
+def test_no_deployment_is_begun_once_the_budget_is_spent(stage: RunningEmulator) -> None:
+    run = small(uuid.uuid4().hex)
+    endpoint = naming.endpoint_name(naming.run_key("", run.key), None)
+    before = stage.requests()[-1]["index"] if stage.requests() else 0
+
+    with pytest.raises(BudgetExceeded):
+        deploy(run, endpoint)
+
+    asked = stage.requests(after=before)
+    assert [one["path"] for one in asked if one["method"] in ("PUT", "POST", "PATCH")] == []
+
+
+@flow
+def deploy(run: FineTune, endpoint: str) -> None:
+    def spent() -> None:
+        raise BudgetExceeded(2.0, 1.0, "USD", "serving")
+
+    owner = Ownership(flow_run_id="test", key=naming.run_key("", run.key), tags={})
+    settings = load_settings()
+    deploy_model(settings, endpoint, run.endpoint, "m:1", owner, run.deadlines, spent)
 
 
 def test_actual_node_hours_are_reported_from_the_jobs_own_times(
