@@ -81,9 +81,7 @@ def python(env: dict[str, str], *arguments: str) -> str:
 
 
 @pytest.fixture
-def workers(
-    azure_env: RunningEmulator, prefect_server: None, tmp_path: Path
-) -> Iterator[Workers]:
+def workers(azure_env: RunningEmulator, prefect_server: None, tmp_path: Path) -> Iterator[Workers]:
     """The block of docs/operations.md, kept in the emulator's storage account."""
     from prefect.settings import PREFECT_API_URL
 
