@@ -207,7 +207,7 @@ class FaultyService:
     async def _faulty(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         if fault.kind == "status":
             fault.hit.set()
-            await _refusal(fault)(scope, receive, send)
+            await _refusal(fault, str(scope["path"]))(scope, receive, send)
         elif fault.kind == "hold_before":
             fault.hit.set()
             await fault.released.wait()
@@ -268,9 +268,12 @@ async def _nowhere(message: Message) -> None:
     """The service acted; its answer is lost."""
 
 
-def _refusal(fault: Fault) -> JSONResponse:
+def _refusal(fault: Fault, path: str) -> JSONResponse:
+    """The error in the form of who is asked: of the identity endpoint, or of everybody else."""
     headers = {}
     if fault.retry_after is not None:
         headers["Retry-After"] = f"{fault.retry_after:g}"
-    body = {"error": {"code": fault.code, "message": fault.message}}
+    body: dict[str, object] = {"error": {"code": fault.code, "message": fault.message}}
+    if path == "/msi/token":
+        body = {"statusCode": fault.status, "message": fault.message}
     return JSONResponse(body, status_code=fault.status, headers=headers)

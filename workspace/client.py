@@ -276,9 +276,12 @@ def service_errors(doing: str) -> Iterator[None]:
     except FineTuneError:
         raise
     except ClientAuthenticationError as error:
-        if _code(error) == EXPIRED_TOKEN:
+        if error.status_code is not None:  # a service refused the token
             raise _from_response(doing, error) from error
-        raise CredentialError(f"{doing}: {_first_lines(error)}") from error
+        raise CredentialError(
+            f"{doing}: no token was given: {_first_lines(error)} "
+            "Check the credential, and that its identity is still there."
+        ) from error
     except HttpResponseError as error:
         raise _from_response(doing, error) from error
     except AzureError as error:

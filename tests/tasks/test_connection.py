@@ -12,7 +12,13 @@ from prefect import flow
 
 from tasks.connection import connect
 from tests.conftest import ROOT, RunningEmulator, environment
-from workspace.client import find_credential, open_client, open_registry
+from workspace.client import (
+    find_credential,
+    management_scope,
+    open_client,
+    open_registry,
+    service_errors,
+)
 from workspace.errors import CredentialError, ResourceMissing, SettingsError
 from workspace.settings import Settings, load_settings
 from workspace.types import Connected
@@ -69,6 +75,23 @@ def test_without_a_credential_and_a_terminal_it_says_what_to_set(settings: Setti
 
     assert "AZURE_CLIENT_ID" in str(error.value)
     assert "az login" in str(error.value)
+
+
+def test_a_token_that_is_refused_is_told_in_the_identity_endpoints_words(
+    settings: Settings, azure_env: RunningEmulator
+) -> None:
+    from azure.identity import ManagedIdentityCredential
+
+    azure_env.add_fault(
+        kind="status", path="/msi/token", status=403, times=0, message="the identity is gone"
+    )
+
+    with (
+        pytest.raises(CredentialError, match=r"Submit: no token .* 403, the identity is gone"),
+        service_errors("Submit"),
+    ):
+        ManagedIdentityCredential().get_token(management_scope(settings))
+    azure_env.clear_faults()
 
 
 def test_a_cloud_that_the_metadata_does_not_name_is_refused(settings: Settings) -> None:
