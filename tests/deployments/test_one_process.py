@@ -108,11 +108,11 @@ def test_a_run_that_is_begun_elsewhere_is_left_alone(offered: Offered) -> None:
         until("the first has begun", lambda: offered.lines(flow_run))
 
         with offered.process(flow_run, "second") as second:
-            assert second.wait(60) == 0, offered.log("second").read_text()
+            assert second.wait(120) == 0, offered.log("second").read_text()
 
         assert "Another process has begun this run" in offered.log("second").read_text()
         offered.release()
-        assert first.wait(60) == 0, offered.log("first").read_text()
+        assert first.wait(120) == 0, offered.log("first").read_text()
     assert offered.lines(flow_run) == ["begun", "ended"]
     assert offered.server.state(flow_run) == "COMPLETED"
 
@@ -123,7 +123,7 @@ def test_a_run_that_has_ended_stays_as_it_ended(offered: Offered) -> None:
     offered.release()
     for name in ("first", "late"):
         with offered.process(flow_run, name) as process:
-            assert process.wait(60) == 0, offered.log(name).read_text()
+            assert process.wait(120) == 0, offered.log(name).read_text()
 
     assert "Another process has begun this run" in offered.log("late").read_text()
     assert offered.lines(flow_run) == ["begun", "ended"]
@@ -142,9 +142,9 @@ def test_a_process_whose_run_was_taken_up_elsewhere_ends_and_changes_nothing(
             offered.server.ask("POST", f"/flow_runs/{flow_run}/set_state", body)
 
         with offered.process(flow_run, "second") as second:
-            assert first.wait(60) == 0, offered.log("first").read_text()
+            assert first.wait(120) == 0, offered.log("first").read_text()
             assert "taken up by another process" in offered.log("first").read_text()
             offered.release()
-            assert second.wait(60) == 0, offered.log("second").read_text()
+            assert second.wait(120) == 0, offered.log("second").read_text()
     assert offered.lines(flow_run) == ["begun", "begun", "ended"]
     assert offered.server.state(flow_run) == "COMPLETED"
