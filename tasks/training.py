@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from workspace.client import open_client, open_registry, service_errors, state_t
 from workspace.errors import JobCanceled, JobError, JobFailed, JobNotResponding, ResourceMissing
 from workspace.history import run_error
 from workspace.naming import RUN_TAG
+from workspace.rest import get_steps
 from workspace.settings import Settings
 from workspace.types import (
     Cluster,
@@ -167,7 +169,7 @@ def wait_for_training(
         with service_errors("Wait for the fine-tuning job"):
             if spending is not None:
                 spending()
-            progress.show(_steps(client, job.name))
+            progress.show(_steps(settings, job.name))
             return state_text(client.jobs.get(job.name).status)
 
     status = wait_until(
@@ -182,9 +184,9 @@ def wait_for_training(
             spent=job.age(datetime.now(UTC)),
         ),
     )
-    progress.show(_steps(client, job.name))
+    progress.show(_steps(settings, job.name))
     if status != "Completed":
-        raise _failure(settings, client, job, status)
+        raise _failure(settings, job, status)
     return job.model_copy(update={"status": status})
 
 
@@ -224,13 +226,18 @@ def _status(client: MLClient, job: str) -> str | None:
         return None
 
 
-def _steps(client: MLClient, job: str) -> list[tuple[str, str]]:
+def _steps(settings: Settings, job: str) -> list[tuple[str, str]]:
     """Return name and status of the job's steps, in the order in which they began."""
-    children = list(client.jobs.list(parent_job_name=job))
-    steps = [
-        (str(child.display_name or child.name), state_text(child.status)) for child in children
-    ]
-    return steps[::-1]
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        steps = get_steps(settings, job)
+    except HttpResponseError as error:
+        if error.status_code != 404:  # the history may not know yet a job that was just submitted
+            raise
+        steps = []
+    began = sorted(steps, key=lambda step: step.started or math.inf)
+    return [(step.name, step.status) for step in began]
 
 
 class _Progress:
@@ -270,13 +277,12 @@ class _Progress:
         )
 
 
-def _failure(settings: Settings, client: MLClient, job: SubmittedJob, status: str) -> JobError:
+def _failure(settings: Settings, job: SubmittedJob, status: str) -> JobError:
     """Build the error of a job that did not complete, with what its failed step said."""
     reasons = [text for text in [run_error(settings, job.name)] if text]
-    for child in client.jobs.list(parent_job_name=job.name):
-        if state_text(child.status) in ("Failed", "NotResponding"):
-            said = run_error(settings, str(child.name))
-            reasons.append(f"step {child.display_name}: {said}")
+    for step in get_steps(settings, job.name):
+        if step.status in ("Failed", "NotResponding"):
+            reasons.append(f"step {step.name}: {run_error(settings, step.run)}")
     reason = " ".join(reasons) or f"its status is {status}."
     return FAILURES.get(status, JobFailed)(job.name, reason, job.studio_url)
 

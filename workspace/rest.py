@@ -133,6 +133,7 @@ def preload() -> None:
 class StepRun(NamedTuple):
     """One step of a pipeline job; times in unix seconds, None where it has not come to that."""
 
+    run: str
     name: str
     status: str
     started: float | None
@@ -142,11 +143,15 @@ class StepRun(NamedTuple):
 def get_steps(settings: Settings, job: str) -> list[StepRun]:
     """Return the steps that a pipeline job has begun or done, those of nested pipelines too.
 
+    The SDK's own listing of them takes a refused discovery document for one without addresses
+    (``KeyError: 'api'``), which would end a night's wait without a cause.
+
     Raises:
         azure.core.exceptions.HttpResponseError: there is no such job.
     """
     return [
         StepRun(
+            run=str(run["runId"]),
             name=str(run.get("displayName") or run["runId"]),
             status=str(run.get("status") or ""),
             started=_seconds(run.get("startTimeUtc")),

@@ -20,6 +20,7 @@ from workspace.client import (
     service_errors,
 )
 from workspace.errors import CredentialError, ResourceMissing, SettingsError
+from workspace.rest import get_steps, history_url
 from workspace.settings import Settings, load_settings
 from workspace.types import Connected
 
@@ -91,6 +92,22 @@ def test_a_token_that_is_refused_is_told_in_the_identity_endpoints_words(
         service_errors("Submit"),
     ):
         ManagedIdentityCredential().get_token(management_scope(settings))
+    azure_env.clear_faults()
+
+
+def test_a_refused_discovery_document_is_told_with_its_status(
+    settings: Settings, azure_env: RunningEmulator
+) -> None:
+    history_url.cache_clear()
+    azure_env.add_fault(
+        kind="status", path="/discovery/workspaces/", status=403, times=0, message="not for you"
+    )
+
+    with (
+        pytest.raises(CredentialError, match=r"Look: Azure gave HTTP 403 .*not for you"),
+        service_errors("Look"),
+    ):
+        get_steps(settings, "a-job")
     azure_env.clear_faults()
 
 
