@@ -87,15 +87,7 @@ class Spending:
 
     def refresh(self) -> None:
         """Ask Azure when the job's steps began and ended."""
-        from azure.core.exceptions import HttpResponseError
-
-        try:
-            steps = get_steps(self.settings, self.plan.job)
-        except HttpResponseError as error:
-            if error.status_code != 404:  # not submitted yet: nothing is spent on it
-                raise
-            return
-        for step in steps:
+        for step in get_steps(self.settings, self.plan.job):
             if step.started is not None:
                 nodes = step_nodes(step.name, self.plan.training, self.steps)
                 what = f"{TRAINING}: {step.name}"

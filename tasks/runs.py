@@ -59,17 +59,11 @@ def find_owners(
     counted as living.
     """
     with get_client(sync_client=True) as client:
-        runs = {run.id: run for run in _living(client, flow) + _named(client, flow_run_ids)}
-        return [
-            _judged(
-                client,
-                run if dry_run else _offered_again(client, run, pending),
-                silent,
-                str(run.id) in flow_run_ids,
-                dry_run,
-            )
-            for run in runs.values()
-        ]
+        found = {run.id: run for run in _living(client, flow) + _named(client, flow_run_ids)}
+        runs = list(found.values())
+        if not dry_run:
+            runs = [_offered_again(client, run, pending) for run in runs]
+        return [_judged(client, run, silent, str(run.id) in flow_run_ids, dry_run) for run in runs]
 
 
 def _judged(
@@ -92,8 +86,9 @@ def _offered_again(client: SyncPrefectClient, run: FlowRun, pending: timedelta) 
     If it is only slow, two processes may begin the run; all but one step back
     (``flows/one_process.py``). Not forced: a run that has ended meanwhile stays as it is.
     """
-    claimed = run.state is not None and run.state.is_pending() and run.deployment_id is not None
-    if run.state is None or not claimed or datetime.now(UTC) - run.state.timestamp < pending:
+    if run.state is None or not run.state.is_pending() or run.deployment_id is None:
+        return run
+    if datetime.now(UTC) - run.state.timestamp < pending:
         return run
     why = f"Claimed by a worker and not begun within {pending.total_seconds():.0f} s"
     client.set_flow_run_state(run.id, AwaitingRetry(message=f"{why}; offered again."))

@@ -228,15 +228,7 @@ def _status(client: MLClient, job: str) -> str | None:
 
 def _steps(settings: Settings, job: str) -> list[tuple[str, str]]:
     """Return name and status of the job's steps, in the order in which they began."""
-    from azure.core.exceptions import HttpResponseError
-
-    try:
-        steps = get_steps(settings, job)
-    except HttpResponseError as error:
-        if error.status_code != 404:  # the history may not know yet a job that was just submitted
-            raise
-        steps = []
-    began = sorted(steps, key=lambda step: step.started or math.inf)
+    began = sorted(get_steps(settings, job), key=lambda step: step.started or math.inf)
     return [(step.name, step.status) for step in began]
 
 

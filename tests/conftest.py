@@ -25,6 +25,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+def run_python(
+    env: dict[str, str], *arguments: str, seconds: float
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python ARGUMENTS`` in the project's folder, with ``env`` added to this environment."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )
+
+
 @dataclass
 class RunningEmulator:
     """An emulator in a process of its own, and what a test asks of it."""

@@ -146,9 +146,19 @@ def get_steps(settings: Settings, job: str) -> list[StepRun]:
     The SDK's own listing of them takes a refused discovery document for one without addresses
     (``KeyError: 'api'``), which would end a night's wait without a cause.
 
+    A job that the history does not know (yet) has none.
+
     Raises:
-        azure.core.exceptions.HttpResponseError: there is no such job.
+        azure.core.exceptions.AzureError: the history could not be asked.
     """
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        leaves = _leaves(settings, job, depth=3)
+    except HttpResponseError as error:
+        if error.status_code != 404:
+            raise
+        return []
     return [
         StepRun(
             run=str(run["runId"]),
@@ -157,7 +167,7 @@ def get_steps(settings: Settings, job: str) -> list[StepRun]:
             started=_seconds(run.get("startTimeUtc")),
             ended=_seconds(run.get("endTimeUtc")),
         )
-        for run in _leaves(settings, job, depth=3)
+        for run in leaves
     ]
 
 

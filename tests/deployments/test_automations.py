@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from deployments.local_stack import ROOT
+from tests.conftest import run_python
 from tests.deployments.conftest import Server, Stack, until
 
 pytestmark = pytest.mark.slow
@@ -81,14 +79,7 @@ def mailbox() -> Iterator[Mailbox]:
 
 
 def run_program(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env={**os.environ, **server.env},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    return run_python(server.env, *arguments, seconds=240)
 
 
 @pytest.fixture(scope="module")

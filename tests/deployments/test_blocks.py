@@ -8,22 +8,15 @@ import subprocess
 import sys
 
 from deployments.local_stack import ROOT
-from tests.conftest import RunningEmulator
+from tests.conftest import RunningEmulator, run_python
 from tests.deployments.conftest import Server
 
 TYPES = {"azure-ml-workspace", "azure-ml-credential"}
 
 
 def register(server: Server) -> str:
-    command = [sys.executable, "-m", "prefect", "block", "register", "--module", "tasks.blocks"]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, **server.env},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    command = ("-m", "prefect", "block", "register", "--module", "tasks.blocks")
+    done = run_python(server.env, *command, seconds=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 from deployments.json_lines import JSON_LOGS
-from deployments.local_stack import ROOT
+from tests.conftest import run_python
 from tests.deployments.conftest import Server
 from workspace.naming import endpoint_name, job_name, run_key
 
@@ -29,14 +26,7 @@ logged(run={"key": "a-key"})
 
 
 def test_every_line_carries_the_ids_of_the_run(server: Server) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        cwd=ROOT,
-        env={**os.environ, **server.env, **JSON_LOGS},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run_python({**server.env, **JSON_LOGS}, "-c", PROGRAM, seconds=120)
     assert done.returncode == 0, done.stderr
 
     lines = [json.loads(line) for line in (done.stdout + done.stderr).splitlines() if line]

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from deployments.local_stack import ROOT, free_port, running
-from tests.conftest import RunningEmulator
+from tests.conftest import RunningEmulator, run_python
 from tests.deployments.balancer import balancer
 from tests.deployments.conftest import QUICK, Server, until
 
@@ -185,18 +185,9 @@ def _deploy(env: dict[str, str]) -> None:
         "with get_client(sync_client=True) as client:\n"
         "    install(client, wanted)\n"
     )
-    for command in (
-        [sys.executable, "-m", "prefect", "work-pool", "create", "many", "--type", "process"],
-        [sys.executable, "-c", program],
-    ):
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **env},
-            capture_output=True,
-            text=True,
-            timeout=180,
-        )
+    pool = ("-m", "prefect", "work-pool", "create", "many", "--type", "process")
+    for command in (pool, ("-c", program)):
+        done = run_python(env, *command, seconds=180)
         assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -27,7 +27,7 @@ from flows.reap import reap
 from flows.resume import resume
 from tasks.runs import GRACE
 from tests.conftest import RunningEmulator, running_emulator
-from tests.flows.conftest import small
+from tests.flows.conftest import endless, small
 from tests.flows.watching import QUICK, Stage, until
 from workspace.errors import DeadlineExceeded, SettingsError
 from workspace.naming import endpoint_name, job_name, run_key
@@ -100,12 +100,6 @@ def suspended(**changes: Any) -> tuple[FineTune, str, str]:
     return run, job_name(key), endpoint_name(key)
 
 
-def endless() -> dict[str, Any]:
-    parameters = small("any").parameters
-    other = {**parameters.other, "max_steps": 100_000}
-    return parameters.model_copy(update={"num_train_epochs": 10_000, "other": other}).model_dump()
-
-
 def is_suspended(run: FlowRun) -> bool:
     return run.state is not None and run.state.name == "Suspended"
 
@@ -142,7 +136,7 @@ def test_a_run_whose_job_fails_while_it_is_suspended_fails_with_the_jobs_words(
 @pytest.fixture(scope="module")
 def long_one(watched: Stage) -> Iterator[tuple[UUID, str, str]]:
     """A suspended run whose job goes on and on; afterwards nothing of it is left."""
-    run, job, endpoint = suspended(parameters=endless())
+    run, job, endpoint = suspended(parameters=endless(small("any")).parameters.model_dump())
     flow_run = watched.trigger("waiting", run)
     until("the run is suspended", lambda: is_suspended(watched.flow_run(flow_run)))
     yield flow_run, job, endpoint
@@ -201,7 +195,9 @@ def test_cancelling_a_suspended_run_leaves_its_job_and_endpoint_to_the_reaper(
 
 def test_the_poller_wakes_a_run_at_its_deadline(watched: Stage) -> None:
     deadlines = small("any").deadlines.model_copy(update={"training_minutes": 0.3}).model_dump()
-    run, job, endpoint = suspended(parameters=endless(), deadlines=deadlines)
+    run, job, endpoint = suspended(
+        parameters=endless(small("any")).parameters.model_dump(), deadlines=deadlines
+    )
     flow_run = watched.trigger("waiting", run)
     until("the run is suspended", lambda: is_suspended(watched.flow_run(flow_run)))
 

@@ -38,6 +38,13 @@ def small(key: str, **changes: Any) -> FineTune:
     return FineTune.model_validate(values | changes)
 
 
+def endless(run: FineTune) -> FineTune:
+    """Return the run with a training that ends in no test by itself."""
+    other = {**run.parameters.other, "max_steps": 100_000}
+    parameters = {"other": other, "num_train_epochs": 10_000}
+    return run.model_copy(update={"parameters": run.parameters.model_copy(update=parameters)})
+
+
 @pytest.fixture
 def stage(azure_env: RunningEmulator, prefect_server: None) -> RunningEmulator:
     """The emulator and a Prefect server, ready for a flow in this process."""

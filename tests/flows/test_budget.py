@@ -17,7 +17,7 @@ from tasks.endpoints import deploy_model
 from tasks.gates.data import check_prepared_data
 from tasks.training import cancel_training, submit_training, wait_for_training
 from tests.conftest import RunningEmulator
-from tests.flows.conftest import small
+from tests.flows.conftest import endless, small
 from workspace import naming
 from workspace.client import open_client
 from workspace.costs import Actual
@@ -99,13 +99,6 @@ def test_spending_beyond_the_budget_ends_the_wait(
 
     with pytest.raises(BudgetExceeded, match=r"of a budget of 500\.00 while training"):
         train(run, file)
-
-
-def endless(run: FineTune) -> FineTune:
-    """Return the run with a training that nobody waits for: it cannot end between two looks."""
-    run.parameters.other["max_steps"] = 100_000
-    long = run.parameters.model_copy(update={"num_train_epochs": 10_000})
-    return run.model_copy(update={"parameters": long})
 
 
 def test_no_deployment_is_begun_once_the_budget_is_spent(stage: RunningEmulator) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import RunningEmulator
-from tests.flows.conftest import small
+from tests.flows.conftest import endless, small
 from tests.flows.watching import Stage, stage, until
 from workspace.naming import endpoint_name, job_name, run_key
 from workspace.types import FineTune
@@ -31,12 +31,8 @@ def watched(
 def long_run() -> tuple[FineTune, str, str]:
     """A run that trains for minutes, with the names of its job and endpoint."""
     chosen = uuid.uuid4().hex
-    run = small(chosen)
-    other = {**run.parameters.other, "max_steps": 100_000, "num_train_epochs": 10_000}
-    other.pop("num_train_epochs")
-    parameters = run.parameters.model_copy(update={"other": other, "num_train_epochs": 10_000})
     key = run_key("", chosen)
-    return run.model_copy(update={"parameters": parameters}), job_name(key), endpoint_name(key)
+    return endless(small(chosen)), job_name(key), endpoint_name(key)
 
 
 def under_way(watched: Stage, job: str, endpoint: str) -> None:

@@ -12,7 +12,7 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 
 from flows.reap import reap
 from tests.conftest import RunningEmulator
-from tests.flows.conftest import small
+from tests.flows.conftest import endless, small
 from tests.flows.watching import Stage, flow_processes, kill, stage, until
 from workspace.naming import endpoint_name, job_name, run_key
 
@@ -47,11 +47,7 @@ def test_a_killed_run_is_taken_up_again_and_adopts_its_job(watched: Stage) -> No
 
 
 def test_a_run_that_died_with_its_runner_is_reaped(watched: Stage) -> None:
-    run = small(uuid.uuid4().hex)
-    run = run.model_copy(
-        update={"parameters": run.parameters.model_copy(update={"num_train_epochs": 10_000})}
-    )
-    run.parameters.other["max_steps"] = 100_000
+    run = endless(small(uuid.uuid4().hex))
     key = run_key("", run.key)
     with watched.script(run) as process:
         until("the job runs", lambda: watched.job(job_name(key)) == "Running")

@@ -14,7 +14,7 @@ from prefect import State
 from deployments.local_stack import free_port, prefect_server
 from flows.fine_tune import fine_tune
 from tests.conftest import RunningEmulator
-from tests.flows.conftest import small
+from tests.flows.conftest import endless, small
 from tests.flows.watching import QUICK, Stage, until
 from workspace.naming import endpoint_name, job_name, run_key
 from workspace.types import FineTune
@@ -88,12 +88,6 @@ def ended(run: FineTune, seconds: float | None = None) -> State[Any]:
     limited = fine_tune.with_options(timeout_seconds=seconds) if seconds else fine_tune
     state: State[Any] = limited(run, return_state=True)
     return state
-
-
-def endless(run: FineTune) -> FineTune:
-    other = {**run.parameters.other, "max_steps": 100_000}
-    parameters = {"other": other, "num_train_epochs": 10_000}
-    return run.model_copy(update={"parameters": run.parameters.model_copy(update=parameters)})
 
 
 def test_a_flow_that_times_out_cancels_its_job_and_says_so(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +11,8 @@ from pathlib import Path
 import pytest
 from azure.storage.blob import BlobServiceClient
 
-from deployments.local_stack import ROOT
 from emulator.configuration import load_identity
-from tests.conftest import RunningEmulator, environment
+from tests.conftest import RunningEmulator, environment, run_python
 from tests.tasks.test_data import hub_traffic
 
 pytestmark = pytest.mark.slow
@@ -68,14 +64,7 @@ class Workers:
 
 
 def python(env: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+    done = run_python(env, *arguments, seconds=180)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
