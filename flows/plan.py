@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from prefect import flow, task
+from prefect import flow
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
 from prefect.logging import disable_run_logger
@@ -27,6 +27,7 @@ from tasks.gates.data import look_at_data
 from tasks.gates.endpoint import look_at_endpoint
 from tasks.gates.model import check_model
 from tasks.plan_report import publish_plan, show, write_report
+from tasks.retries import step
 from workspace import naming
 from workspace.client import open_client
 from workspace.drafting import Gathered, draft, names_of
@@ -66,8 +67,8 @@ def plan_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noq
     return f"plan-{parameters['owner'].flow_run_id}-{digest}"
 
 
-@task(
-    name="Pin the plan",
+@step(
+    "Pin the plan",
     tags={"gate"},
     cache_policy=CacheKeyFnPolicy(cache_key_fn=plan_key),
     persist_result=True,

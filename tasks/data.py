@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 from prefect.artifacts import (
     create_progress_artifact,
     create_table_artifact,
@@ -29,7 +29,7 @@ from prefect.artifacts import (
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
 
-from tasks.retries import DELAYS, azure_step, when_transient
+from tasks.retries import REPEATED, azure_step, step
 from workspace.client import open_client
 from workspace.dataset import DataChoice, PreparedData, PreparedFile
 from workspace.errors import DataError
@@ -52,15 +52,12 @@ def data_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noq
     return f"prepared-data-{digest_of_inputs(parameters['choice'])}"
 
 
-@task(
-    name="Prepare the data",
+@step(
+    "Prepare the data",
     tags={"data"},
-    retries=len(DELAYS),
-    retry_delay_seconds=DELAYS,
-    retry_jitter_factor=0.2,
-    retry_condition_fn=when_transient,
     cache_policy=CacheKeyFnPolicy(cache_key_fn=data_key),
     persist_result=True,
+    **REPEATED,
 )
 def prepare_data(choice: DataChoice, settings: Settings | None = None) -> PreparedData:
     """Write the chosen rows of every split as JSON Lines; the same choice is prepared only once.

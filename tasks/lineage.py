@@ -7,6 +7,7 @@ import re
 from prefect.assets import Asset, AssetProperties, add_asset_metadata, materialize
 from prefect.cache_policies import NO_CACHE
 
+from tasks.retries import put_on_tags
 from workspace.settings import Settings
 from workspace.types import Result
 
@@ -34,11 +35,11 @@ def record_lineage(settings: Settings, result: Result) -> None:
         model,
         by="azure-ml",
         name="Record the lineage",
-        tags={"report"},
         asset_deps=[base, data],
         cache_policy=NO_CACHE,
     )
     def recorded() -> None:
+        put_on_tags({"report"})  # as every step's: Prefect's server is not asked for their slots
         losses = {"loss_first": result.metrics.loss_first, "loss_last": result.metrics.loss_last}
         add_asset_metadata(model, {"job": result.job.name, "rows": result.data.rows, **losses})
 

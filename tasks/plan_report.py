@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from tasks.retries import REPEATED, step
 from workspace.plan import Draft
 from workspace.plan_text import as_markdown, parameter_rows, verdict
 
 REPORT = Path("var/plan/report.json")
 
 
-@task(name="Publish the plan", tags={"plan", "report"}, cache_policy=NO_CACHE)
+@step("Publish the plan", tags={"plan", "report"}, cache_policy=NO_CACHE, **REPEATED)
 def publish_plan(draft: Draft) -> None:
     """Write the plan as artifacts: the report, and the parameters with their origin."""
     create_markdown_artifact(as_markdown(draft), key="plan", description=verdict(draft))

@@ -49,7 +49,8 @@ class Step(Task[P, R]):
 
     Before a task with tags begins, Prefect asks its server for a slot of each tag; where nobody
     answers, the task fails at once, outside its retries: a run would lose its night, and its
-    clean-up too, for tags. So within a flow a step begins without them, and puts them on as soon
+    clean-up too, for tags. A server on SQLite answers 503 while it writes something else, and the
+    client then pauses 2 s. So within a flow a step begins without them, and puts them on as soon
     as it runs. Concurrency limits by these tags do not hold; deployments have limits of their own.
     """
 
@@ -69,32 +70,52 @@ def put_on_tags(tags: set[str]) -> None:
         context.task_run.tags = sorted({*context.task_run.tags, *tags})
 
 
+#: How a step is repeated: only where that can help. Prefect's own options of a task.
+REPEATED: dict[str, Any] = {
+    "retries": len(DELAYS),
+    "retry_delay_seconds": DELAYS,
+    "retry_jitter_factor": 0.2,
+    "retry_condition_fn": when_transient,
+}
+
+
+def step(
+    name: str, *, tags: set[str], description: str | None = None, **options: Any
+) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a function a Prefect task with tags that begins without asking for their slots.
+
+    ``options`` are those of Prefect's ``task``.
+    """
+
+    def wrap(function: Callable[P, R]) -> Task[P, R]:
+        @wraps(function)
+        def tagged(*args: P.args, **kwargs: P.kwargs) -> R:
+            put_on_tags(tags)
+            return function(*args, **kwargs)
+
+        return Step(
+            tagged, name=name, description=description or function.__doc__, tags=tags, **options
+        )
+
+    return wrap
+
+
 def azure_step(
     name: str, *, tags: set[str], description: str | None = None, **options: Any
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """Make a function a Prefect task that speaks to Azure.
+    """Make a function a step that speaks to Azure.
 
     It is named in the tutorial's words, repeated only when that can help, never cached (its effect
     is in Azure, found again by name), and its errors carry what Azure said.
     """
-    settings: dict[str, Any] = {
-        "retries": len(DELAYS),
-        "retry_delay_seconds": DELAYS,
-        "retry_jitter_factor": 0.2,
-        "retry_condition_fn": when_transient,
-        "cache_policy": NO_CACHE,
-        **options,
-    }
 
     def wrap(function: Callable[P, R]) -> Task[P, R]:
         @wraps(function)
         def speaking(*args: P.args, **kwargs: P.kwargs) -> R:
-            put_on_tags(tags)
             with service_errors(name):
                 return function(*args, **kwargs)
 
-        return Step(
-            speaking, name=name, description=description or function.__doc__, tags=tags, **settings
-        )
+        settings = {**REPEATED, "cache_policy": NO_CACHE, **options}
+        return step(name, tags=tags, description=description, **settings)(speaking)
 
     return wrap

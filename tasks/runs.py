@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from uuid import UUID
 
-from prefect import Task, get_run_logger, task
+from prefect import Task, get_run_logger
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import SetStateStatus
@@ -16,7 +16,7 @@ from prefect.settings import get_current_settings
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tasks.retries import DELAYS, when_transient
+from tasks.retries import REPEATED, step
 from workspace.leftovers import Owner
 from workspace.naming import job_name, run_key
 from workspace.types import FineTune
@@ -36,14 +36,7 @@ R = TypeVar("R")
 
 def question(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Make a function a task that asks Prefect's server, again while it does not answer."""
-    return task(
-        name=name,
-        tags={"cleanup"},
-        retries=len(DELAYS),
-        retry_delay_seconds=DELAYS,
-        retry_condition_fn=when_transient,
-        cache_policy=NO_CACHE,
-    )
+    return step(name, tags={"cleanup"}, cache_policy=NO_CACHE, **REPEATED)
 
 
 @question("Ask which runs live")
@@ -251,7 +244,7 @@ def _waiting(run: FlowRun) -> Waiting:
     )
 
 
-@task(name="Resume what waited", tags={"training"}, cache_policy=NO_CACHE)
+@step("Resume what waited", tags={"training"}, cache_policy=NO_CACHE)
 def resume_runs(runs: list[Waiting]) -> list[str]:
     """Resume these runs; return the names of those that were still suspended."""
     with get_client(sync_client=True) as client:
