@@ -1,7 +1,7 @@
 """What a run costs while it waits for its job, in three ways, and how soon it goes on.
 
-``python -m benchmarks.waiting --sizes 1,10,50``. Real runs of the flow against an emulator whose
-cluster has no nodes, so that every job stays in the queue:
+``python -m benchmarks.waiting process=10 suspended=10,50,200``. Real runs of the flow against an
+emulator whose cluster has no nodes, so that every job stays in the queue:
 
 - *process*: a deployment is served and triggered; Prefect's runner starts a process for each run,
   as a process worker does;
@@ -102,11 +102,11 @@ class Way:
     fixed_mb: float
 
 
-def measure(ways: list[str], sizes: list[int]) -> tuple[list[Figure], dict[str, Any]]:
-    """Measure every way at every size that the machine's memory allows."""
+def measure(wanted: dict[str, list[int]]) -> tuple[list[Figure], dict[str, Any]]:
+    """Measure every way at each of its sizes that the machine's memory allows."""
     found: list[Waited] = []
     missing: list[tuple[str, int, str]] = []
-    for name in ways:
+    for name, sizes in wanted.items():
         with folder_of(f"waiting-{name}") as folder:
             try:
                 for one in waited(folder, name, sizes):
@@ -410,17 +410,28 @@ def _not_measured(way: str, size: int, why: str, found: list[Waited]) -> list[Fi
     return [Figure(name, None, "MB", note=note)]
 
 
+def way_and_sizes(text: str) -> tuple[str, list[int]]:
+    """Read ``suspended=10,50``: a way, and the numbers of runs to measure it at."""
+    name, _, numbers = text.partition("=")
+    sizes = sorted(int(one) for one in numbers.split(","))
+    if name not in WAYS or sizes[0] < 1:
+        raise ValueError(text)
+    return name, sizes
+
+
 def main() -> None:
     """Measure, print, and write the report's part."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.waiting", description=__doc__)
-    default = ",".join(map(str, SIZES))
-    parser.add_argument("--sizes", default=default, help="numbers of waiting runs, ascending")
-    parser.add_argument("--ways", default=",".join(WAYS))
-    parser.add_argument("--full", action="store_true", help=f"all sizes: {ALL_SIZES}")
+    parser.add_argument(
+        "ways", nargs="*", type=way_and_sizes, metavar="WAY=SIZES",
+        help=f"one of {', '.join(WAYS)}, and numbers of waiting runs; else each way at {SIZES}",
+    )  # fmt: skip
+    parser.add_argument("--full", action="store_true", help=f"each way at all of {ALL_SIZES}")
     given = parser.parse_args()
-    sizes = list(ALL_SIZES) if given.full else [int(one) for one in given.sizes.split(",")]
+    sizes = list(ALL_SIZES if given.full else SIZES)
+    wanted = dict(given.ways) or dict.fromkeys(WAYS, sizes)
     load = load_now()
-    publish("waiting", *measure(given.ways.split(","), sorted(sizes)), load)
+    publish("waiting", *measure(wanted), load)
 
 
 if __name__ == "__main__":
