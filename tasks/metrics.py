@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from prefect import get_run_logger
 from prefect.artifacts import create_image_artifact, create_table_artifact
 
 from tasks.retries import azure_step
-from workspace.errors import ResourceMissing
+from workspace.errors import CredentialError, FineTuneError, MetricsUnreadable, ResourceMissing
 from workspace.types import Connected, Metrics
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+NAME = "Review training and evaluation metrics"
 CURVES = ("loss", "eval_loss", "learning_rate", "epoch")
+#: Codes of Azure's and of MLflow's for what this identity may not do. MLflow's client keeps an
+#: answer's body and not its status.
+DENIED = {
+    "AuthenticationFailed", "AuthorizationFailed", "CUSTOMER_UNAUTHORIZED", "Forbidden",
+    "PERMISSION_DENIED", "UNAUTHENTICATED", "Unauthorized",
+}  # fmt: skip
 
 
-@azure_step("Review training and evaluation metrics", tags={"mlflow", "training"})
+@azure_step(NAME, tags={"mlflow", "training"})
 def review_metrics(connected: Connected, experiment: str, job: str) -> Metrics:
     """Read the curves from the job's child runs and show them; final values go to the result.
 
@@ -28,21 +37,60 @@ def review_metrics(connected: Connected, experiment: str, job: str) -> Metrics:
 
     Raises:
         ResourceMissing: no run of this job logged a training loss.
+        CredentialError, MetricsUnreadable: the tracking service refused, or did not answer.
     """
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=connected.tracking_uri)
-    runs = [run for run in _runs_of(client, experiment, job) if "epoch" in run.data.metrics]
-    if not runs:
-        raise ResourceMissing(
-            "Training metrics of job",
-            job,
-            f"experiment '{experiment}'",
-            "Look at the job's log in the studio: did its fine-tune step log anything?",
-        )
-    metrics = _metrics(client, runs[0])
+    with tracking_errors(job):
+        metrics = _read(client, experiment, job)
     _show(metrics)
     return metrics
+
+
+@contextmanager
+def tracking_errors(job: str) -> Iterator[None]:
+    """Turn MLflow's exceptions into ours, with the service's own words.
+
+    MLflow's client has repeated 429 and 5xx itself; what it gives up on is transient.
+    """
+    from mlflow.exceptions import MlflowException, RestException
+
+    try:
+        yield
+    except RestException as error:  # the service's answer, which no repetition changes
+        raise _refused(job, error.json.get("error") or error.json) from error
+    except MlflowException as error:
+        message = " ".join(str(error).split())[:600]
+        if error.error_code in DENIED:
+            raise _denied(error.error_code, message) from error
+        transient = error.get_http_status_code() >= 500
+        raise MetricsUnreadable(job, error.error_code, message, transient=transient) from error
+
+
+def _refused(job: str, answer: dict[str, Any]) -> FineTuneError:
+    code = str(answer.get("code") or answer.get("error_code"))
+    message = str(answer.get("message") or answer)
+    return _denied(code, message) if code in DENIED else MetricsUnreadable(job, code, message)
+
+
+def _denied(code: str, message: str) -> CredentialError:
+    return CredentialError(
+        f"{NAME}: Azure ML's tracking service refused ({code}): {message} "
+        "Check the role of the credential on this workspace."
+    )
+
+
+def _read(client: MlflowClient, experiment: str, job: str) -> Metrics:
+    runs = [run for run in _runs_of(client, experiment, job) if "epoch" in run.data.metrics]
+    if runs:
+        return _metrics(client, runs[0])
+    raise ResourceMissing(
+        "Training metrics of job",
+        job,
+        f"experiment '{experiment}'",
+        "Look at the job's log in the studio: did its fine-tune step log anything?",
+    )
 
 
 def _runs_of(client: MlflowClient, experiment: str, job: str) -> list[Run]:

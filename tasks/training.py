@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 COMPONENT = "chat_completion_pipeline"
 #: A run begins before its job: how far a listing is read past the run's beginning.
 BEFORE = timedelta(hours=1)
+#: The SDK keeps the pipeline that is being written on one stack of the whole process: of two runs
+#: in one process that write theirs at once, either's step would end up in the other's job.
+_WRITING = threading.Lock()
 ENDED = ("Completed", "Failed", "Canceled", "NotResponding", "Paused")
 FAILURES: dict[str, type[JobError]] = {
     "Canceled": JobCanceled,
@@ -140,7 +144,8 @@ def _pipeline(
         step = train(**data, **inputs)
         return {OUTPUT: step.outputs.mlflow_model_folder}
 
-    job: Any = fine_tune_pipeline()
+    with _WRITING:
+        job: Any = fine_tune_pipeline()
     job.settings.force_rerun = True
     job.settings.continue_on_step_failure = False
     return job

@@ -12,6 +12,7 @@
     │   ├── JobFailed
     │   ├── JobCanceled
     │   └── JobNotResponding
+    ├── MetricsUnreadable        the tracking service did not give what the training logged
     ├── EndpointError            the endpoint, its deployment or an answer of it
     │   ├── DeploymentFailed
     │   ├── AnswerError
@@ -115,6 +116,24 @@ class JobNotResponding(JobError):
     """The service lost contact with the job's node."""
 
     ended = "is not responding"
+
+
+class MetricsUnreadable(FineTuneError):
+    """Azure ML's tracking service refused or failed to give what a training logged.
+
+    ``code`` and ``message`` are its own words. The job and its model are not touched by it.
+    """
+
+    def __init__(self, job: str, code: str, message: str, *, transient: bool = False) -> None:
+        super().__init__(job, code, message)
+        self.job, self.code, self.message, self.transient = job, code, message, transient
+
+    def __str__(self) -> str:
+        return (
+            f"The training metrics of job '{self.job}' cannot be read: Azure ML's tracking service "
+            f"gave {self.code}: {self.message.rstrip('.')}. The job has ended well; run again with "
+            "the same key to adopt it."
+        )
 
 
 class EndpointError(FineTuneError):

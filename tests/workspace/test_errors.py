@@ -26,7 +26,8 @@ def made(kind: type[FineTuneError]) -> FineTuneError:
         "dict[str, str]": {"a name": "a reason"},
     }
     named = [one for one in parameters if one.kind is not inspect.Parameter.VAR_POSITIONAL]
-    named = [one for one in named if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    optional = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    named = [one for one in named if one.kind not in optional]
     if not named:
         return kind("a text")
     return kind(*(values.get(str(one.annotation), f"a-{one.name}") for one in named))
