@@ -12,7 +12,7 @@ from typing import Any
 from prefect import Task, flow, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.retries import DELAYS, when_transient
+from tasks.retries import REPEATED
 
 GATES = 6
 #: Tasks up to the job's submission, the endpoint's creation with it; the rest follow one by one.
@@ -20,14 +20,7 @@ HEAD = 1 + GATES + 1 + 4 + 1 + 1
 
 
 def _does_nothing(name: str) -> Task[..., str]:
-    @task(
-        name=name,
-        retries=len(DELAYS),
-        retry_delay_seconds=DELAYS,
-        retry_jitter_factor=0.2,
-        retry_condition_fn=when_transient,
-        cache_policy=NO_CACHE,
-    )
+    @task(name=name, cache_policy=NO_CACHE, **REPEATED)
     def nothing(*_: Any) -> str:
         return name
 

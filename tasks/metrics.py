@@ -12,6 +12,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_image_artifact, create_table_artifact
 
 from tasks.retries import azure_step
+from workspace.client import first_lines
 from workspace.errors import CredentialError, FineTuneError, MetricsUnreadable, ResourceMissing
 from workspace.types import Connected, Metrics
 
@@ -61,7 +62,7 @@ def tracking_errors(job: str) -> Iterator[None]:
     except RestException as error:  # the service's answer, which no repetition changes
         raise _refused(job, error.json.get("error") or error.json) from error
     except MlflowException as error:
-        message = " ".join(str(error).split())[:600]
+        message = first_lines(error)
         if error.error_code in DENIED:
             raise _denied(error.error_code, message) from error
         transient = error.get_http_status_code() >= 500

@@ -188,7 +188,7 @@ def find_credential(settings: Settings) -> TokenCredential:
         raise CredentialError(
             "No Azure credential answered, and nobody sits at this terminal to log in. Set "
             "AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET (or a certificate), give the "
-            f"machine a managed identity, or run 'az login'. What was tried: {_first_lines(error)}"
+            f"machine a managed identity, or run 'az login'. What was tried: {first_lines(error)}"
         ) from error
     return credential
 
@@ -240,7 +240,7 @@ def _ask_in_a_browser(settings: Settings) -> TokenCredential:
         credential.get_token(management_scope(settings))
     except ClientAuthenticationError as error:
         raise CredentialError(
-            f"The login in the browser did not succeed: {_first_lines(error)}"
+            f"The login in the browser did not succeed: {first_lines(error)}"
         ) from error
     return credential
 
@@ -279,18 +279,18 @@ def service_errors(doing: str) -> Iterator[None]:
         if error.status_code is not None:  # a service refused the token
             raise _from_response(doing, error) from error
         raise CredentialError(
-            f"{doing}: no token was given: {_first_lines(error)} "
+            f"{doing}: no token was given: {first_lines(error)} "
             "Check the credential, and that its identity is still there."
         ) from error
     except HttpResponseError as error:
         raise _from_response(doing, error) from error
     except AzureError as error:
-        raise ServiceError(doing, None, type(error).__name__, _first_lines(error)) from error
+        raise ServiceError(doing, None, type(error).__name__, first_lines(error)) from error
 
 
 def _from_response(doing: str, error: Any) -> FineTuneError:
     code = _code(error)
-    message = getattr(error.error, "message", None) or _first_lines(error)
+    message = getattr(error.error, "message", None) or first_lines(error)
     if error.status_code in (401, 403) and code != EXPIRED_TOKEN:
         return CredentialError(
             f"{doing}: Azure gave HTTP {error.status_code} ({code}): {message} "
@@ -303,5 +303,6 @@ def _code(error: Any) -> str:
     return str(getattr(error.error, "code", None) or type(error).__name__)
 
 
-def _first_lines(error: BaseException, most: int = 600) -> str:
+def first_lines(error: BaseException, most: int = 600) -> str:
+    """Return an error's text on one line, no more than ``most`` characters of it."""
     return " ".join(str(error).split())[:most]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from io import StringIO
 
 import pytest
@@ -13,7 +12,6 @@ from prefect import flow
 from tasks.connection import connect
 from tests.conftest import ROOT, RunningEmulator, environment
 from workspace.client import (
-    find_credential,
     management_scope,
     open_client,
     open_registry,
@@ -21,20 +19,13 @@ from workspace.client import (
 )
 from workspace.errors import CredentialError, ResourceMissing, SettingsError
 from workspace.rest import get_steps, history_url
-from workspace.settings import Settings, load_settings
+from workspace.settings import Settings
 from workspace.types import Connected
 
 
 @pytest.fixture(autouse=True)
 def nobody_at_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", StringIO())
-
-
-@pytest.fixture
-def settings(azure_env: RunningEmulator) -> Iterator[Settings]:
-    find_credential.cache_clear()
-    yield load_settings()
-    find_credential.cache_clear()
 
 
 @flow

@@ -29,11 +29,6 @@ WRITES = ("PUT", "PATCH", "DELETE")
 
 
 @pytest.fixture
-def settings(azure_env: RunningEmulator) -> Settings:
-    return load_settings()
-
-
-@pytest.fixture
 def nothing_is_written(emulator: RunningEmulator) -> Iterator[None]:
     """Whatever the test does, the emulator saw no request that changes anything."""
     seen = emulator.requests()

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 
 import pytest
 
 from tasks.metrics import review_metrics
 from tests.conftest import RunningEmulator
-from workspace.client import find_credential, open_client
+from workspace.client import open_client
 from workspace.errors import CredentialError, FineTuneError, MetricsUnreadable, ResourceMissing
-from workspace.settings import load_settings
+from workspace.settings import Settings
 from workspace.types import Connected
 
 JOB = "fine-tune-of-which-nothing-was-logged"
 
 
 @pytest.fixture
-def connected(azure_env: RunningEmulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connected]:
+def connected(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Connected:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    find_credential.cache_clear()
-    settings = load_settings()
     workspace = open_client(settings).workspaces.get(settings.workspace_name)
-    yield Connected(
+    return Connected(
         workspace=settings.workspace_name,
         location="westeurope",
         registry="azureml",
         tracking_uri=str(workspace.mlflow_tracking_uri),
         credential="",
     )
-    azure_env.clear_faults()
-    find_credential.cache_clear()
 
 
 def read(connected: Connected) -> FineTuneError:

@@ -9,20 +9,13 @@ import pytest
 from prefect import flow
 
 from tasks.training import COMPONENT, submit_training
-from tests.conftest import RunningEmulator
 from workspace import naming
-from workspace.client import find_credential, open_client, open_registry
-from workspace.settings import Settings, load_settings
+from workspace.client import open_client, open_registry
+from workspace.settings import Settings
 from workspace.types import Cluster, Foundation, Ownership, StepComputes
 
 AT_ONCE = 8
 SIZE = "Standard_NC24s_v3"
-
-
-@pytest.fixture
-def settings(azure_env: RunningEmulator) -> Settings:
-    find_credential.cache_clear()
-    return load_settings()
 
 
 @pytest.fixture
