@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -140,6 +141,24 @@ def prefect_server(home: Path, port: int) -> Iterator[dict[str, str]]:
 
         _await(process, "The Prefect server", log, healthy)
         yield settings
+
+
+_ERROR = re.compile(r"\| (ERROR|CRITICAL) +\||^Traceback \(most recent call last\)")
+_RECORD = re.compile(r"^\d\d:\d\d:\d\d\.\d+ \| |^\d{4}-\d\d-\d\d ")
+
+
+def logged_errors(log: str) -> list[str]:
+    """Return the errors in a Prefect server's log: each record with the lines that belong to it."""
+    errors: list[list[str]] = []
+    inside = False
+    for line in log.splitlines():
+        if _RECORD.search(line) or not inside:
+            inside = bool(_ERROR.search(line))
+            if inside:
+                errors.append([])
+        if inside:
+            errors[-1].append(line)
+    return ["\n".join(lines) for lines in errors]
 
 
 def _await(process: subprocess.Popen[bytes], name: str, log: Path, ready: Any) -> None:

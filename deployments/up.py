@@ -18,6 +18,7 @@ from deployments.local_stack import (
     NotStarted,
     emulator,
     keep_heartbeats,
+    logged_errors,
     prefect_server,
     running,
 )
@@ -72,9 +73,22 @@ def stay_up(home: Path, port: int, weights: str, stopped: threading.Event) -> No
             "Ctrl-C ends all of it.",
             flush=True,
         )
+        told: set[str] = set()
         while not stopped.wait(1):
             if served.poll() is not None:
                 raise NotStarted("The deployments", home / "serve.log")
+            tell_errors(home / "prefect" / "server.log", told)
+
+
+def tell_errors(log: Path, told: set[str]) -> None:
+    """Print what the Prefect server logs as an error, each kind once: it still looks healthy."""
+    for error in logged_errors(log.read_text(encoding="utf-8", errors="replace")):
+        cause = error.splitlines()[-1].strip()
+        if cause not in told:
+            told.add(cause)
+            print(
+                f"The Prefect server reports an error: {cause}\nAll of it: {log}", file=sys.stderr
+            )
 
 
 if __name__ == "__main__":

@@ -159,12 +159,16 @@ def azure_env(emulator: RunningEmulator) -> Iterator[RunningEmulator]:
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A real Prefect server with a database of its own, for the whole session."""
-    from prefect.testing.utilities import prefect_test_harness
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
+    from deployments.local_stack import free_port
+    from tests.support import prefect_servers
+
+    home = tmp_path_factory.mktemp("prefect")
     with (
-        environment({"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}),
-        prefect_test_harness(server_startup_timeout=180),
+        prefect_servers.prefect_server(home, free_port()) as settings,
+        temporary_settings({PREFECT_API_URL: settings["PREFECT_API_URL"]}),
     ):
         yield

@@ -15,8 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-from deployments.local_stack import free_port, keep_heartbeats, prefect_server, running
+from deployments.local_stack import free_port, keep_heartbeats, running
 from tests.conftest import RunningEmulator
+from tests.support.prefect_servers import prefect_server
 
 
 @dataclass
@@ -53,6 +54,13 @@ class Server:
 
     def deployment(self, name: str) -> dict[str, Any]:
         return dict(self.ask("GET", f"/deployments/name/{name}"))
+
+    def serves(self, name: str) -> bool:
+        """Whether a runner or worker is there that would begin the deployment's runs."""
+        try:
+            return bool(self.deployment(name)["status"] == "READY")
+        except httpx.HTTPStatusError:  # not made yet
+            return False
 
     def trigger(self, name: str, parameters: dict[str, Any]) -> str:
         """Trigger a deployment; the flow run's id."""
@@ -122,12 +130,5 @@ def served(
     env = {**server.env, **shared_emulator.env, **keep_heartbeats(), **data}
     command = [sys.executable, "-m", "deployments.serve"]
     with running(command, home / "serve.log", env):
-        until("deployments are served", lambda: _ready(server, home / "serve.log"), 120)
+        until("deployments are served", lambda: server.serves("refresh-data/monthly"))
         yield Stack(server, shared_emulator, home / "serve.log")
-
-
-def _ready(server: Server, log: Path) -> bool:
-    try:
-        return server.deployment("refresh-data/monthly")["status"] == "READY"
-    except httpx.HTTPStatusError:
-        return False

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +19,9 @@ from deployments.local_stack import ROOT, free_port, running
 from tests.conftest import RunningEmulator, run_python
 from tests.deployments.balancer import balancer
 from tests.deployments.conftest import QUICK, Server, until
+from tests.support.databases import POSTGRES, REDIS, postgres, redis
+from tests.support.prefect_servers import assert_sound
 
-POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-REDIS = shutil.which("redis-server")
 RUNS = 20
 LIMIT = 5
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -34,57 +33,6 @@ pytestmark = [
         not (POSTGRES and REDIS), reason="Debian's postgresql or redis-server is not installed"
     ),
 ]
-
-
-@contextmanager
-def postgres(home: Path) -> Iterator[str]:
-    """A PostgreSQL server of its own; its address for Prefect."""
-    programs, data, port = POSTGRES[-1], home / "postgres", free_port()
-    data.mkdir()
-    as_user: list[str] = []
-    if os.getuid() == 0:  # PostgreSQL refuses to run as root
-        as_user = ["runuser", "-u", "postgres", "--"]
-        shutil.chown(data, "postgres")
-        for parent in [home, *home.parents]:  # pytest's folders are the owner's alone
-            if parent.stat().st_mode & 0o001 == 0:
-                parent.chmod(parent.stat().st_mode | 0o011)
-    subprocess.run(
-        [*as_user, programs / "initdb", "-D", data, "-U", "prefect", "-A", "trust"],
-        cwd="/",
-        check=True,
-        capture_output=True,
-    )
-    options = ["-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", data, "-c", "fsync=off"]
-    argv = [*as_user, str(programs / "postgres"), *map(str, options)]
-    with running(argv, home / "postgres.log"):
-        until("PostgreSQL answers", lambda: _listens(port))
-        yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
-
-
-@contextmanager
-def redis(home: Path) -> Iterator[str]:
-    port = free_port()
-    argv = [
-        str(REDIS),
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--dir",
-        str(home),
-    ]
-    with running(argv, home / "redis.log"):
-        until("Redis answers", lambda: _listens(port))
-        yield f"redis://127.0.0.1:{port}"
-
-
-def _listens(port: int) -> bool:
-    import socket
-
-    with socket.socket() as one:
-        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 @dataclass
@@ -156,6 +104,7 @@ def installation(tmp_path: Path, shared_emulator: RunningEmulator) -> Iterator[I
             for name in ("one", "two")
         ]
         yield Installation(server, tmp_path / "counted", apis, workers)
+    assert_sound(tmp_path / "services.log", *tmp_path.glob("api-*.log"))
 
 
 def _healthy(port: int) -> bool:

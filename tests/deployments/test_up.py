@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local_stack import ROOT, free_port, prefect_settings
+from deployments.local_stack import ROOT, free_port, logged_errors, prefect_settings
+from deployments.up import tell_errors
 from tests.deployments.conftest import Server, until
+from tests.support.prefect_servers import assert_sound
 
 pytestmark = pytest.mark.slow
 
@@ -28,13 +30,18 @@ def test_all_of_it_is_up_until_it_is_interrupted(tmp_path: Path) -> None:
     options = ["--port", str(port), "--home", str(tmp_path / "up")]
     with out.open("w") as printed:
         process = subprocess.Popen(
-            [*command, *options], cwd=ROOT, env=dict(os.environ), stdout=printed
+            [*command, *options],
+            cwd=ROOT,
+            env=dict(os.environ),
+            stdout=printed,
+            stderr=subprocess.STDOUT,
         )
     try:
         until("it says where it is", lambda: f":{port}/deployments" in out.read_text(), 150)
         server = Server(prefect_settings(tmp_path, port), tmp_path)
         found = "fine-tune/weekly"
         until("it is served", lambda: found in names(server), 90)
+        assert "reports an error" not in out.read_text()
         assert len(programs_of(tmp_path)) >= 2
 
         process.send_signal(signal.SIGINT)
@@ -42,6 +49,7 @@ def test_all_of_it_is_up_until_it_is_interrupted(tmp_path: Path) -> None:
         assert process.wait(60) == 0
         assert not listens(port)
         until("nothing of it runs", lambda: programs_of(tmp_path) == [])
+        assert_sound(tmp_path / "up" / "prefect" / "server.log")
     finally:
         process.terminate()
         process.wait(60)
@@ -64,3 +72,19 @@ def names(server: Server) -> set[str]:
     found = server.ask("POST", "/deployments/filter", {})
     flows = {one["id"]: one["name"] for one in server.ask("POST", "/flows/filter", {})}
     return {f"{flows[one['flow_id']]}/{one['name']}" for one in found}
+
+
+def test_an_error_in_the_servers_log_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "server.log"
+    record = "16:20:01.123 | ERROR   | prefect.server.services.scheduler - planning failed\n"
+    trace = "Traceback (most recent call last):\n  File ...\nValueError: no bulk statement\n"
+    log.write_text("16:20:00.000 | INFO    | uvicorn - started\n" + (record + trace) * 2)
+    told: set[str] = set()
+
+    tell_errors(log, told)
+    tell_errors(log, told)
+
+    assert capsys.readouterr().err.count("no bulk statement") == 1
+    assert logged_errors(log.read_text())[0].startswith("16:20:01.123 | ERROR")

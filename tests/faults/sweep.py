@@ -168,7 +168,8 @@ def reap_here(log: Path) -> None:
 @contextmanager
 def shard(folder: Path) -> Iterator[Shard]:
     """An emulator, a Prefect server, and this process's environment pointing at both."""
-    from deployments.local_stack import free_port, prefect_server
+    from deployments.local_stack import free_port
+    from tests.support.prefect_servers import prefect_server
 
     folder.mkdir(parents=True, exist_ok=True)
     options = ["--weights", "tiny", "--profile", "fast", "--preload"]

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from prefect import State
 
-from deployments.local_stack import free_port, prefect_server
+from deployments.local_stack import free_port
 from flows.fine_tune import fine_tune
 from tests.conftest import RunningEmulator
 from tests.flows.conftest import endless, small
 from tests.flows.watching import QUICK, Stage, until
+from tests.support.prefect_servers import prefect_server as own_server
 from workspace.naming import endpoint_name, job_name, run_key
 from workspace.types import FineTune
 
@@ -47,7 +48,7 @@ def test_a_run_outlasts_a_prefect_server_that_goes_away(
 ) -> None:
     home, port = tmp_path / "prefect", free_port()
     started = emulator.summary()["jobs_started"]
-    with prefect_server(home, port) as settings:
+    with own_server(home, port) as settings:
         stage = Stage(emulator, {**emulator.env, **settings, **QUICK}, tmp_path)
         script = stage.script(fresh)
         process = script.__enter__()
@@ -55,7 +56,7 @@ def test_a_run_outlasts_a_prefect_server_that_goes_away(
     try:
         threading.Event().wait(AWAY_S)
         assert process.poll() is None
-        with prefect_server(home, port):
+        with own_server(home, port):
             assert process.wait(200) == 0
             flow_run = stage.run_of(fresh)
             assert flow_run is not None

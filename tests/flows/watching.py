@@ -18,8 +18,9 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.local_stack import free_port, prefect_server, running
+from deployments.local_stack import free_port, running
 from tests.conftest import RunningEmulator, environment
+from tests.support.prefect_servers import prefect_server
 from workspace.types import FineTune
 
 T = TypeVar("T")
