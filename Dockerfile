@@ -11,7 +11,7 @@ WORKDIR /app
 COPY pyproject.toml requirements.lock README.md ./
 COPY flows flows
 COPY tasks tasks
-COPY workspace workspace
+COPY finetuning finetuning
 COPY deployments deployments
 RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --constraint requirements.lock --editable '.[pools]'

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from workspace.cleaning import Batch
+    from finetuning.conversations.rows import Batch
 
 DATASET = "HuggingFaceH4/ultrachat_200k"
 #: The floor writes as much for each batch as ours does, in pieces of this many bytes.
@@ -38,8 +38,8 @@ def tutorial(percentage: int, folder: Path) -> int:
 
 def ours(percentage: int, folder: Path) -> int:
     """Prepare the same rows as the flow does."""
-    from workspace.dataset import DataChoice
-    from workspace.preparation import prepare
+    from finetuning.conversations.write import prepare
+    from finetuning.form.data import DataChoice
 
     prepared = prepare(DataChoice(percentage=percentage), folder / "out")
     return sum(prepared.rows.values())
@@ -50,10 +50,10 @@ def floor(percentage: int, folder: Path) -> int:
 
     The bytes are those that ``ours`` wrote: nothing is converted, checked or hashed.
     """
-    from workspace.dataset import DataChoice
-    from workspace.preparation import WORKERS
-    from workspace.selection import select
-    from workspace.sources import open_source
+    from finetuning.conversations.selection import select
+    from finetuning.conversations.sources import open_source
+    from finetuning.conversations.write import WORKERS
+    from finetuning.form.data import DataChoice
 
     choice = DataChoice(percentage=percentage)
     source = open_source(choice)
@@ -82,8 +82,8 @@ def cached(percentage: int, folder: Path) -> tuple[int, float]:
     from prefect import flow
     from prefect.testing.utilities import prefect_test_harness
 
+    from finetuning.form.data import DataChoice
     from tasks.data import prepare_data
-    from workspace.dataset import DataChoice
 
     @flow
     def preparing() -> tuple[int, float]:

@@ -12,7 +12,7 @@ from typing import Any
 from prefect import Task, flow, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.retries import REPEATED
+from tasks.step import REPEATED
 
 GATES = 6
 #: Tasks up to the job's submission, the endpoint's creation with it; the rest follow one by one.

@@ -73,8 +73,8 @@ def main(target: Path, parameters: str, flow: str = "fine_tune") -> int:
 
         state: Any = floor(int(parameters), return_state=True)
     else:
+        from finetuning.form.run import FineTune
         from flows.fine_tune import fine_tune
-        from workspace.types import FineTune
 
         run = FineTune.model_validate_json(parameters)
         state = fine_tune(run, return_state=True)

@@ -42,7 +42,8 @@ from benchmarks.stage import Stage, folder_of, records, run_program, stage
 from benchmarks.tiny import fine_tune_parameters
 from deployments.local_stack import free_port, running
 from emulator.job_records import Record
-from workspace.naming import RUN_TAG, job_name, run_key
+from finetuning.azure.naming import job_name, run_key
+from finetuning.azure.ownership import RUN_TAG
 
 WAYS = ("process", "threads", "suspended")
 SIZES = (10,)

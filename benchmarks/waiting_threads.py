@@ -12,9 +12,9 @@ import threading
 
 def main() -> None:
     """Begin a run in a thread for every line."""
+    from finetuning.azure.client import preload
+    from finetuning.form.run import FineTune
     from flows.fine_tune import fine_tune
-    from workspace.rest import preload
-    from workspace.types import FineTune
 
     preload()
     print("ready", flush=True)

@@ -28,7 +28,7 @@ from prefect.exceptions import ObjectNotFound
 
 from deployments.declared import declarations
 from deployments.events import JOB_ENDED
-from flows.observed import BUDGET_EXCEEDED, ENDPOINT_EXPIRED
+from flows.lifecycle.events import BUDGET_EXCEEDED, ENDPOINT_EXPIRED
 
 FINE_TUNE, REAPER = "fine-tune", "reap/every-15-minutes"
 ANY_RUN = {"prefect.resource.id": ["prefect.flow-run.*"]}

@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from flows.observed import run_of_job
+from flows.lifecycle.events import run_of_job
 
 KEY = "FINETUNE_EVENTS_KEY"
 STATUS_CHANGED = "Microsoft.MachineLearningServices.RunStatusChanged"

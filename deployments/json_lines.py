@@ -48,6 +48,6 @@ def _of_azure() -> dict[str, str]:
     run = context.flow_run if context else None
     if run is None or "run" not in run.parameters:
         return {}
-    from flows.observed import names_on_azure
+    from flows.lifecycle.events import names_on_azure
 
     return names_on_azure(run)

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from finetuning.form.run import FineTune
 from flows.fine_tune import fine_tune
-from flows.observed import step_seconds
-from workspace.types import FineTune
+from flows.lifecycle.events import step_seconds
 
 DEMO: dict[str, Any] = {
     # Two rows for each of the 8 GPUs that a node of the tutorial's cluster has.

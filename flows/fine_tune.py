@@ -8,31 +8,34 @@ from prefect import flow, get_run_logger
 from prefect.exceptions import Pause
 from prefect.runtime import flow_run
 
-from flows.cancelling import end_as_cancelled, watch_for_cancellation
-from flows.endings import (
+from finetuning.azure import naming, ownership
+from finetuning.azure.ownership import Ownership
+from finetuning.errors import FineTuneError
+from finetuning.form.results import Result
+from finetuning.form.run import FineTune
+from flows.lifecycle.cancellation import end_as_cancelled, watch_for_cancellation
+from flows.lifecycle.cleanup import (
     clean_up_cancelled,
     note_that_it_runs_here,
     nothing_left_running,
     take_up_or_clean_up,
 )
-from flows.observed import tell_how_it_ended
-from flows.one_process import step_back_if_begun_elsewhere
+from flows.lifecycle.events import tell_how_it_ended
+from flows.lifecycle.single_owner import step_back_if_begun_elsewhere
+from flows.lifecycle.suspension import refuse_to_suspend_alone, suspend_while_training
 from flows.plan import settle_plan
-from flows.suspending import refuse_to_suspend_alone, suspend_while_training
+from tasks.budget import Spending, report_costs
 from tasks.compute import ensure_compute
 from tasks.connection import connect, find_settings
-from tasks.costs import Spending, report_costs
-from tasks.data import fetch_data, preparation, upload_data
-from tasks.endpoints import create_endpoint, deploy_model, test_endpoint
-from tasks.gates.data import check_prepared_data
-from tasks.lineage import record_lineage
+from tasks.data import check_prepared_data, preparation
+from tasks.data_assets import fetch_data, upload_data
+from tasks.deployment import deploy_model
+from tasks.endpoint import create_endpoint
 from tasks.metrics import review_metrics
-from tasks.models import register_model
+from tasks.model import record_lineage, register_model
 from tasks.reports import publish_result
+from tasks.scoring import test_endpoint
 from tasks.training import submit_training, wait_for_training
-from workspace import naming
-from workspace.errors import FineTuneError
-from workspace.types import FineTune, Ownership, Result
 
 FLOW = "fine-tune"
 
@@ -54,7 +57,7 @@ def ownership(run: FineTune) -> Ownership:
     if run.endpoint.keep:
         lifetime += timedelta(hours=run.endpoint.keep_hours)
     now = datetime.now(UTC)
-    tags = naming.ownership_tags(FLOW, flow_run_id, key, now, lifetime, keep=run.endpoint.keep)
+    tags = ownership.ownership_tags(FLOW, flow_run_id, key, now, lifetime, keep=run.endpoint.keep)
     return Ownership(flow_run_id=flow_run_id, key=key, tags=tags)
 
 

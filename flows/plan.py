@@ -19,25 +19,25 @@ from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 from pydantic import ValidationError
 
-from tasks.connection import find_settings
-from tasks.gates.component import check_component
-from tasks.gates.compute import look_at_compute
-from tasks.gates.credential import check_credential
-from tasks.gates.data import look_at_data
-from tasks.gates.endpoint import look_at_endpoint
-from tasks.gates.model import check_model
-from tasks.plan_report import publish_plan, show, write_report
-from tasks.retries import step
-from workspace import naming
-from workspace.client import open_client
-from workspace.drafting import Gathered, draft, names_of
-from workspace.errors import FineTuneError, PlanRefused
-from workspace.findings import Finding, Gate, errors
-from workspace.plan import Draft, Plan
-from workspace.prices import load_prices
-from workspace.rest import preload
-from workspace.settings import Settings
-from workspace.types import FineTune, Ownership
+from finetuning.azure import naming
+from finetuning.azure.client import open_client, preload
+from finetuning.azure.ownership import Ownership
+from finetuning.azure.settings import Settings
+from finetuning.errors import FineTuneError, PlanRefused
+from finetuning.form.run import FineTune
+from finetuning.planning.facts import Facts
+from finetuning.planning.findings import Finding, Gate, errors
+from finetuning.planning.plan import Plan, PlanReport
+from finetuning.planning.planner import draft, names_of
+from finetuning.planning.prices import load_prices
+from tasks.component import check_component
+from tasks.compute import look_at_compute
+from tasks.connection import check_credential, find_settings
+from tasks.data import look_at_data
+from tasks.endpoint import look_at_endpoint
+from tasks.model import check_model
+from tasks.reports import publish_plan, show, write_report
+from tasks.step import step
 
 
 def run_name() -> str:
@@ -48,13 +48,13 @@ def run_name() -> str:
 
 
 @flow(name="plan", flow_run_name=run_name, validate_parameters=True)
-def plan(run: FineTune = FineTune()) -> Draft:  # noqa: B008  # frozen; the UI's form shows it
+def plan(run: FineTune = FineTune()) -> PlanReport:  # noqa: B008  # frozen; the UI's form shows it
     """Tell in seconds what a fine-tune would create and cost, and what is wrong with it."""
     try:
         settings = find_settings()
         found = draft_plan(settings, run, naming.run_key(str(flow_run.id), run.key))
     except FineTuneError as error:  # there is no way to the workspace: nothing else can be asked
-        found = Draft(findings=[_failed("credential", error)])
+        found = PlanReport(findings=[_failed("credential", error)])
     publish_plan(found)
     write_report(found)
     return found
@@ -69,7 +69,6 @@ def plan_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noq
 
 @step(
     "Pin the plan",
-    tags={"gate"},
     cache_policy=CacheKeyFnPolicy(cache_key_fn=plan_key),
     persist_result=True,
 )
@@ -96,7 +95,7 @@ def submit(gate: Any, *given: Any) -> Any:
 
 def draft_plan(
     settings: Settings, run: FineTune, key: str, begin: Callable[..., Any] = submit
-) -> Draft:
+) -> PlanReport:
     """Run every gate at once, and draw the plan from what they bring back.
 
     ``begin`` starts a gate with what it is given, and returns its future.
@@ -121,7 +120,7 @@ def draft_plan(
             facts[name] = future.result()
         except FineTuneError as error:
             findings.append(_failed(gate, error))
-    return draft(run, key, Gathered(**facts, findings=findings), prices)
+    return draft(run, key, Facts(**facts, findings=findings), prices)
 
 
 def looking(run: FineTune) -> Any:
@@ -176,7 +175,7 @@ def _set(values: dict[str, Any], path: str, text: str) -> None:
     values[last] = json.loads(text) if structured else text  # plain text becomes what the field is
 
 
-def plan_alone(run: FineTune) -> Draft:
+def plan_alone(run: FineTune) -> PlanReport:
     """Plan without a Prefect server, which would take longer to start than all gates together.
 
     The same gates and the same report; only there are no artifacts, which nobody could look at.
@@ -188,12 +187,12 @@ def plan_alone(run: FineTune) -> Draft:
                 find_settings(), run, key, lambda gate, *given: pool.submit(gate.fn, *given)
             )
         except FineTuneError as error:
-            found = Draft(findings=[_failed("credential", error)])
+            found = PlanReport(findings=[_failed("credential", error)])
     write_report(found)
     return found
 
 
-def main(argv: list[str], show_draft: Callable[[Draft], None] = show) -> int:
+def main(argv: list[str], show_draft: Callable[[PlanReport], None] = show) -> int:
     """Plan, print the report, and return 1 where there is an error.
 
     With a Prefect server (``PREFECT_API_URL``) the plan is a flow run there, with its artifacts.

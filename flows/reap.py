@@ -7,16 +7,16 @@ from datetime import UTC, datetime, timedelta
 from prefect import flow, get_run_logger
 from prefect.futures import PrefectFuture
 
-from flows.observed import tell_of_expired
+from finetuning.azure.ownership import Decision, Ownership, decide
+from finetuning.azure.settings import Settings
+from finetuning.errors import FineTuneError, OrphansRemain
+from finetuning.form.run import Deadlines
+from flows.lifecycle.events import tell_of_expired
+from flows.lifecycle.runs import find_owners
 from tasks.connection import find_settings
-from tasks.endpoints import delete_endpoint
-from tasks.leftovers import find_leftovers, publish_reaping
-from tasks.runs import find_owners
+from tasks.endpoint import delete_endpoint
+from tasks.orphans import find_orphans, publish_reaping
 from tasks.training import stop_job
-from workspace.errors import FineTuneError, LeftoversRemain
-from workspace.leftovers import Decision, decide
-from workspace.settings import Settings
-from workspace.types import Deadlines, Ownership
 
 FLOW = "fine-tune"
 
@@ -40,10 +40,10 @@ def reap(
         deadlines: How long to wait for a deletion; the defaults of a fine-tune if empty.
 
     Raises:
-        LeftoversRemain: names what could not be removed; the next run of this flow tries again.
+        OrphansRemain: names what could not be removed; the next run of this flow tries again.
     """
     settings = find_settings()
-    found = find_leftovers(settings)
+    found = find_orphans(settings)
     owners = find_owners(
         FLOW,
         {one.flow_run_id for one in found},
@@ -56,7 +56,7 @@ def reap(
     failures = {} if dry_run else remove(settings, doomed, deadlines or Deadlines())
     get_run_logger().info("%s", publish_reaping(decisions, failures, dry_run))
     if failures:
-        raise LeftoversRemain(failures)
+        raise OrphansRemain(failures)
     return decisions
 
 

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from prefect import flow
 from prefect.runtime import flow_run
 
+from finetuning.azure import naming, ownership
+from finetuning.azure.ownership import Ownership
+from finetuning.form.data import DataChoice, PreparedData
 from tasks.connection import find_settings
-from tasks.data import preparation, upload_data
-from workspace import naming
-from workspace.types import DataChoice, Ownership, PreparedData
+from tasks.data import preparation
+from tasks.data_assets import upload_data
 
 FLOW = "refresh-data"
 #: How long the tags of what this flow uploads call it wanted.
@@ -47,5 +49,5 @@ def refresh_data(data: DataChoice = DataChoice()) -> PreparedData:  # noqa: B008
 def _owner() -> Ownership:
     flow_run_id = str(flow_run.id)
     key = naming.run_key(flow_run_id)
-    tags = naming.ownership_tags(FLOW, flow_run_id, key, datetime.now(UTC), WANTED)
+    tags = ownership.ownership_tags(FLOW, flow_run_id, key, datetime.now(UTC), WANTED)
     return Ownership(flow_run_id=flow_run_id, key=key, tags=tags)

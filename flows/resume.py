@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from prefect import flow, get_run_logger
 
+from flows.lifecycle.runs import Waiting, find_suspended, resume_runs
 from tasks.connection import find_settings
-from tasks.runs import Waiting, find_suspended, resume_runs
 from tasks.training import find_ended_jobs
 
 FLOW = "fine-tune"

@@ -49,7 +49,7 @@ class AzureMLWorkspace(Block):
     )
 
     def connection(self) -> dict[str, Any]:
-        """Return the values by the names of ``workspace.settings.Settings``."""
+        """Return the values by the names of ``finetuning.azure.settings.Settings``."""
         names = [
             "subscription_id",
             "resource_group",

@@ -1,21 +1,28 @@
-"""Connect: find the settings, prove the credential, reach workspace and registry."""
+"""Connect: find the settings, prove the credential and its rights, reach workspace and registry."""
 
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from prefect import get_run_logger
 from prefect.exceptions import ObjectNotFound
 
-from tasks.retries import azure_step
-from workspace.client import find_credential, open_client, open_registry
-from workspace.errors import ResourceMissing, SettingsError
-from workspace.settings import Settings, load_settings
-from workspace.types import Connected
+from finetuning.azure.client import open_client, open_registry
+from finetuning.azure.credentials import find_credential, token_claims
+from finetuning.azure.rest import get_permissions, get_workspace
+from finetuning.azure.settings import Settings, load_settings
+from finetuning.errors import ResourceMissing, SettingsError
+from finetuning.form.results import Connected
+from finetuning.form.run import FineTune
+from finetuning.planning.facts import CredentialFacts
+from finetuning.planning.findings import Report
+from finetuning.planning.rules.rights import missing_rights, needed_rights
+from tasks.step import azure_step
 
 
-@azure_step("Connect to the workspace", tags={"azure", "gate"})
+@azure_step("Connect to the workspace")
 def connect(settings: Settings) -> Connected:
     """Reach the workspace and the registry with the credential that answers."""
     from azure.core.exceptions import ResourceNotFoundError
@@ -80,3 +87,83 @@ def _load_block(name: str) -> dict[str, Any] | None:
     except (ValueError, ObjectNotFound):
         return None
     return dict(block.connection())  # type: ignore[union-attr]  # not in a coroutine
+
+
+#: azure-identity renews a token by itself where it can; one that ends sooner is worth a word.
+SHORT = timedelta(minutes=5)
+
+
+@azure_step("Gate: credential and rights")
+def check_credential(settings: Settings, run: FineTune) -> CredentialFacts:
+    """Say who asks, until when the token lasts, and whether Azure would let a run's steps happen.
+
+    Raises:
+        ResourceMissing: the workspace is not there.
+    """
+    report = Report("credential")
+    workspace = _workspace(settings)
+    claims = token_claims(settings)
+    kind = _kind(find_credential(settings))
+    expires = datetime.fromtimestamp(float(claims["exp"]), UTC)
+    who = _who(claims)
+    report.note(f"{kind} answered for {who}; the token lasts until {expires:%Y-%m-%d %H:%M} UTC.")
+    if expires - datetime.now(UTC) < SHORT:
+        report.warn(
+            f"The token of {who} ends within {SHORT.seconds // 60} minutes.",
+            "Make sure that the credential can renew it, or log in again.",
+        )
+    _check_rights(settings, run, who, report)
+    return CredentialFacts(
+        kind=kind,
+        principal=who,
+        expires=expires,
+        location=str(workspace["location"]),
+        findings=report.findings,
+    )
+
+
+def _workspace(settings: Settings) -> dict[str, Any]:
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        return get_workspace(settings)
+    except HttpResponseError as error:
+        if error.status_code != 404:
+            raise
+        raise ResourceMissing(
+            "Workspace",
+            settings.workspace_name,
+            f"resource group '{settings.resource_group}' of subscription "
+            f"'{settings.subscription_id}'",
+            "Check AZURE_WORKSPACE_NAME, AZURE_RESOURCE_GROUP and AZURE_SUBSCRIPTION_ID.",
+        ) from error
+
+
+def _kind(credential: object) -> str:
+    """Return which credential answered: of a chain, the link that did."""
+    return type(getattr(credential, "_successful_credential", None) or credential).__name__
+
+
+def _who(claims: dict[str, Any]) -> str:
+    for name in ("upn", "unique_name", "preferred_username", "appid", "oid"):
+        if claims.get(name):
+            return str(claims[name])
+    return "an identity that its token does not name"
+
+
+def _check_rights(settings: Settings, run: FineTune, who: str, report: Report) -> None:
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        entries = get_permissions(settings)
+    except HttpResponseError as error:
+        report.note(
+            f"Azure does not tell what {who} may do here (HTTP {error.status_code}).",
+            "The role 'AzureML Data Scientist' on the workspace is enough, but for the cluster.",
+        )
+        return
+    for action, purpose in missing_rights(entries, needed_rights(run)):
+        report.error(
+            f"{who} may not {purpose} in workspace '{settings.workspace_name}' ({action}).",
+            "Have a role assigned that allows it, or run as another identity.",
+        )

@@ -1,19 +1,14 @@
-"""Data: prepare the conversations as JSON Lines, upload them once as versioned assets.
+"""Data: what a run would take, the conversations prepared once, and every row looked at.
 
 Prefect's cache decides whether anything is prepared at all. Its key is made of what the manifest's
 inputs are, so it costs no request, and is the same on every worker that shares the result storage.
-Files that a cached result names but this machine lacks come back from the uploaded asset, or are
-made again from the pinned commit: the same bytes, which their hash proves.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
 import os
-import re
-import shutil
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,20 +24,108 @@ from prefect.artifacts import (
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
 
-from tasks.retries import REPEATED, azure_step, step
-from workspace.client import open_client
-from workspace.dataset import DataChoice, PreparedData, PreparedFile
-from workspace.errors import DataError
-from workspace.preparation import digest_of_inputs, prepare
-from workspace.settings import Settings
-from workspace.sources.files import download
-from workspace.types import Ownership
+from finetuning.azure.settings import Settings
+from finetuning.conversations.rows import to_lines
+from finetuning.conversations.selection import select
+from finetuning.conversations.sources import Source, open_source
+from finetuning.conversations.survey import NAMED, read_lines, survey
+from finetuning.conversations.write import digest_of_inputs, prepare
+from finetuning.errors import PlanRefused
+from finetuning.form.data import DataChoice, PreparedData
+from finetuning.planning.facts import SplitFacts
+from finetuning.planning.findings import Finding, Report, errors
+from finetuning.planning.plan import Plan
+from finetuning.planning.planner import TEST, TRAIN
+from finetuning.planning.rules.data import check_data
+from tasks.step import REPEATED, azure_step, step
 
 if TYPE_CHECKING:
-    from azure.ai.ml import MLClient
+    pass
+
+
+#: Rows of each split that are looked at.
+SAMPLE = 400
+
+
+def looked_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noqa: ARG001
+    """Return the cache's key: what a split is made of is looked at once, as it is prepared once."""
+    digest = digest_of_inputs(parameters["choice"])
+    return f"looked-at-{digest}-{parameters['max_seq_length']}"
+
+
+@azure_step(
+    "Gate: the conversations",
+    cache_policy=CacheKeyFnPolicy(cache_key_fn=looked_key),
+    persist_result=True,
+)
+def look_at_data(
+    settings: Settings, choice: DataChoice, max_seq_length: int | None
+) -> dict[str, SplitFacts]:
+    """Count the rows that the run would take of every split, and look at the first of them.
+
+    Raises:
+        DataError: the dataset or a split is not there, or cannot be read.
+    """
+    source = open_source(choice, settings)
+    with ThreadPoolExecutor(len(choice.splits)) as pool:
+        looked = pool.map(lambda name: _look(source, name, choice, max_seq_length), choice.splits)
+        return {facts.name: facts for facts in looked}
+
+
+def _look(source: Source, name: str, choice: DataChoice, max_seq_length: int | None) -> SplitFacts:
+    split = source.split(choice.split_names.get(name, name))
+    selected = select(choice, split.rows)
+    sample = selected[:SAMPLE]
+    batches = [to_lines(read(), choice) for read in split.readings(sample, choice)]
+    broken = sum(batch.dropped["broken"] for batch in batches)
+    content = b"".join(batch.content for batch in batches)
+    seen = survey(read_lines(content.splitlines()), max_seq_length)
+    kept = round(len(selected) * seen.rows / len(sample)) if len(sample) else 0
+    counted = {
+        "rows": seen.rows + broken,
+        "malformed": broken,
+        "malformed_first": [text for batch in batches for text in batch.bad][:NAMED],
+    }
+    return SplitFacts(name=name, rows=kept, survey=seen.model_copy(update=counted))
+
+
+@azure_step("Gate: the prepared data")
+def check_prepared_data(
+    data: PreparedData, plan: Plan, max_bad_share: float = 0.01
+) -> list[Finding]:
+    """Look at every row of the prepared files, before anything is submitted.
+
+    A file that this machine does not have was prepared, and looked at, on another: it is left out.
+
+    Raises:
+        PlanRefused: the data cannot be trained on; names row and field.
+    """
+    report = Report("data")
+    splits = {
+        name: _whole(name, Path(file.path), plan.max_seq_length)
+        for name, file in data.files.items()
+        if file.here
+    }
+    check_data(splits, TRAIN, TEST, plan.rows_per_step, max_bad_share, report)
+    refused = errors(report.findings)
+    if refused:
+        raise PlanRefused([str(one) for one in refused])
+    log = get_run_logger()
+    for one in report.findings:
+        log.log(logging.WARNING if one.level == "warning" else logging.INFO, "%s", one)
+    return report.findings
+
+
+def _whole(name: str, file: Path, max_seq_length: int | None) -> SplitFacts:
+    with file.open("rb") as lines:
+        seen = survey(read_lines(lines), max_seq_length)
+    return SplitFacts(name=name, rows=seen.rows, survey=seen)
+
 
 #: Rows and characters of each split that the artifact shows.
 SHOWN_ROWS, SHOWN_CHARACTERS = 3, 300
+
+
 #: Seconds between two updates of the progress bar.
 PROGRESS_SECONDS = 1.0
 
@@ -54,7 +137,6 @@ def data_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noq
 
 @step(
     "Prepare the data",
-    tags={"data"},
     cache_policy=CacheKeyFnPolicy(cache_key_fn=data_key),
     persist_result=True,
     **REPEATED,
@@ -139,117 +221,3 @@ def _first_rows(split: str, file: Path) -> list[dict[str, Any]]:
         }
         for row in first
     ]
-
-
-@azure_step("Upload the data", tags={"azure", "data"})
-def upload_data(settings: Settings, data: PreparedData, owner: Ownership) -> dict[str, str]:
-    """Return the id of each split's data asset; what is there already is not uploaded again.
-
-    A version is made of the content's hash, so job and model point at exactly these bytes.
-    """
-
-    def upload(split: str) -> str:
-        return _asset(settings, data, split, owner)
-
-    log = get_run_logger()
-    with ThreadPoolExecutor(len(data.splits)) as pool:
-        ids = dict(zip(data.splits, pool.map(upload, data.splits), strict=True))
-    log.info("data assets: %s", ", ".join(ids.values()))
-    return ids
-
-
-@azure_step("Bring the data here", tags={"azure", "data"})
-def fetch_data(settings: Settings, data: PreparedData, split: str) -> PreparedFile:
-    """Return a split's file that is on this machine: as it is, from its asset, or made again."""
-    return present(settings, data, split)
-
-
-def _asset(settings: Settings, data: PreparedData, split: str, owner: Ownership) -> str:
-    """Return the id of the split's asset, the one there or a new one."""
-    from azure.ai.ml.constants import AssetTypes
-    from azure.ai.ml.entities import Data
-    from azure.core.exceptions import ResourceExistsError
-
-    client = open_client(settings)
-    name, version = asset_name(data, split), data.files[split].sha256[:16]
-    if found := _find(client, name, version):
-        return str(found.id)
-    file = present(settings, data, split)
-    tags = {"source": data.dataset[:200], "commit": data.commit, "rows": str(file.rows)}
-    asset = Data(
-        name=name,
-        version=version,
-        type=AssetTypes.URI_FILE,
-        path=file.path,
-        description=f"{split} of {data.dataset[:200]}, {file.rows} rows",
-        tags={**owner.tags, **tags},
-    )
-    try:
-        return str(client.data.create_or_update(asset).id)
-    except ResourceExistsError:
-        # Another run with the same bytes was just faster, or our own upload arrived and only its
-        # answer was lost: then the blob is there, and the asset is still to be made.
-        if found := _find(client, name, version):
-            return str(found.id)
-        return str(client.data.create_or_update(asset).id)
-
-
-def asset_name(data: PreparedData, split: str) -> str:
-    """Return the name of a split's asset: the dataset's and the split's, in Azure's letters."""
-    dataset = "files" if data.choice.files else data.dataset.split("/")[-1]
-    return re.sub(r"[^A-Za-z0-9._-]", "-", f"{dataset}-{split}")[:255]
-
-
-def _find(client: MLClient, name: str, version: str) -> Any:
-    from azure.core.exceptions import ResourceNotFoundError
-
-    try:
-        return client.data.get(name, version=version)
-    except ResourceNotFoundError:
-        return None
-
-
-def present(settings: Settings, data: PreparedData, split: str) -> PreparedFile:
-    """Return the split's file on this machine, with its present path.
-
-    Raises:
-        DataError: its asset or its source gives other bytes now.
-    """
-    file = data.files[split]
-    if file.here:
-        return file
-    here = data_folder() / Path(data.manifest).parent.name / f"{split}.jsonl"
-    mine = file.model_copy(update={"path": str(here)})
-    if mine.here:
-        return mine
-    found = _find(open_client(settings), asset_name(data, split), file.sha256[:16])
-    if found is None:
-        return _made_again(settings, data, split)
-    _fetch(str(found.path), mine, settings)
-    return mine
-
-
-def _fetch(place: str, file: PreparedFile, settings: Settings) -> None:
-    """Download a file whole or not at all, and hold it against its hash."""
-    target = Path(file.path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=target.parent)) / target.name
-    try:
-        download(place, part, settings)
-        with part.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-        if digest != file.sha256:
-            raise DataError(f"Data asset {place} holds other bytes than were uploaded. Delete it.")
-        part.replace(target)
-    finally:
-        shutil.rmtree(part.parent, ignore_errors=True)
-
-
-def _made_again(settings: Settings, data: PreparedData, split: str) -> PreparedFile:
-    again = prepare(data.choice, data_folder(), settings)
-    if again.version != data.version:
-        raise DataError(
-            f"{data.dataset} gives other bytes than it did when it was cached. "
-            "Set run.data.refresh to take the new ones."
-        )
-    return again.files[split]

@@ -11,17 +11,22 @@ from typing import TYPE_CHECKING, Any
 from prefect import get_run_logger
 from prefect.artifacts import create_image_artifact, create_table_artifact
 
-from tasks.retries import azure_step
-from workspace.client import first_lines
-from workspace.errors import CredentialError, FineTuneError, MetricsUnreadable, ResourceMissing
-from workspace.types import Connected, Metrics
+from finetuning.azure.service_errors import first_lines
+from finetuning.errors import CredentialError, FineTuneError, MetricsUnreadable, ResourceMissing
+from finetuning.form.results import Connected, Metrics
+from tasks.step import azure_step
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+
 NAME = "Review training and evaluation metrics"
+
+
 CURVES = ("loss", "eval_loss", "learning_rate", "epoch")
+
+
 #: Codes of Azure's and of MLflow's for what this identity may not do. MLflow's client keeps an
 #: answer's body and not its status.
 DENIED = {

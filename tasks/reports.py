@@ -1,14 +1,51 @@
-"""Reports: what a run did, as an artifact that the UI shows and the API returns."""
+"""Reports: the plan and the result, as artifacts, in the terminal and in a file."""
 
 from __future__ import annotations
 
-from prefect.artifacts import create_markdown_artifact
+import json
+from pathlib import Path
 
-from tasks.retries import azure_step
-from workspace.types import Result
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from finetuning.form.results import Result
+from finetuning.planning.plan import PlanReport
+from finetuning.planning.report import as_markdown, parameter_rows, verdict
+from tasks.step import REPEATED, azure_step, step
+
+REPORT = Path("var/plan/report.json")
 
 
-@azure_step("Publish the result", tags={"report"})
+@step("Publish the plan", cache_policy=NO_CACHE, **REPEATED)
+def publish_plan(draft: PlanReport) -> None:
+    """Write the plan as artifacts: the report, and the parameters with their origin."""
+    create_markdown_artifact(as_markdown(draft), key="plan", description=verdict(draft))
+    names = ("name", "value", "origin")
+    create_table_artifact(
+        [dict(zip(names, row, strict=True)) for row in parameter_rows(draft.parameters)],
+        key="parameters",
+        description="Every parameter of the job, and where its value came from",
+    )
+
+
+def write_report(draft: PlanReport, place: Path = REPORT) -> Path:
+    """Write the report as JSON, all of it or nothing; return where."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = place.with_suffix(".part")
+    unfinished.write_text(json.dumps(draft.report(), indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(place)
+    return place
+
+
+def show(draft: PlanReport) -> None:
+    """Print the report to the terminal."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(as_markdown(draft)))
+
+
+@azure_step("Publish the result")
 def publish_result(result: Result) -> Result:
     """Write the run's result as a markdown artifact, and return it."""
     create_markdown_artifact(

@@ -18,35 +18,37 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from tasks.models import OUTPUT
-from tasks.retries import azure_step
+from finetuning.azure.client import open_client, open_registry
+from finetuning.azure.ownership import RUN_TAG, Ownership
+from finetuning.azure.run_history import get_steps, run_error
+from finetuning.azure.service_errors import service_errors, state_text
+from finetuning.azure.settings import Settings
+from finetuning.errors import JobCanceled, JobError, JobFailed, JobNotResponding
+from finetuning.form.results import Cluster, Foundation, SubmittedJob
+from finetuning.form.run import Deadlines, Scalar, StepComputes
+from tasks.model import OUTPUT
+from tasks.step import azure_step
 from tasks.waiting import Patience, wait_until
-from workspace.client import open_client, open_registry, service_errors, state_text
-from workspace.errors import JobCanceled, JobError, JobFailed, JobNotResponding, ResourceMissing
-from workspace.history import run_error
-from workspace.naming import RUN_TAG
-from workspace.rest import get_steps
-from workspace.settings import Settings
-from workspace.types import (
-    Cluster,
-    ComponentValue,
-    Deadlines,
-    Foundation,
-    Ownership,
-    StepComputes,
-    SubmittedJob,
-)
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
 
+
 COMPONENT = "chat_completion_pipeline"
+
+
 #: A run begins before its job: how far a listing is read past the run's beginning.
 BEFORE = timedelta(hours=1)
+
+
 #: The SDK keeps the pipeline that is being written on one stack of the whole process: of two runs
 #: in one process that write theirs at once, either's step would end up in the other's job.
 _WRITING = threading.Lock()
+
+
 ENDED = ("Completed", "Failed", "Canceled", "NotResponding", "Paused")
+
+
 FAILURES: dict[str, type[JobError]] = {
     "Canceled": JobCanceled,
     "CancelRequested": JobCanceled,
@@ -54,7 +56,7 @@ FAILURES: dict[str, type[JobError]] = {
 }
 
 
-@azure_step("Submit the fine-tuning job", tags={"azure", "training"})
+@azure_step("Submit the fine-tuning job")
 def submit_training(
     settings: Settings,
     name: str,
@@ -67,7 +69,7 @@ def submit_training(
     gpus_per_node: int,
     train_file: str,
     test_file: str,
-    parameters: dict[str, ComponentValue],
+    parameters: dict[str, Scalar],
     owner: Ownership,
 ) -> SubmittedJob:
     """Submit the pipeline job under the run's own name, or adopt the one that already bears it.
@@ -114,9 +116,9 @@ def _created(job: Any) -> datetime | None:
     return found if not isinstance(found, datetime) or found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _computes(cluster: Cluster, steps: StepComputes) -> dict[str, ComponentValue]:
+def _computes(cluster: Cluster, steps: StepComputes) -> dict[str, Scalar]:
     """Return the component's inputs that say where each of its steps runs."""
-    inputs: dict[str, ComponentValue] = {}
+    inputs: dict[str, Scalar] = {}
     for step in ("model_import", "preprocess", "finetune", "model_evaluation"):
         choice = getattr(steps, step)
         inputs[f"compute_{step}"] = choice.cluster if choice else cluster.name
@@ -128,7 +130,7 @@ def _computes(cluster: Cluster, steps: StepComputes) -> dict[str, ComponentValue
 def _pipeline(
     settings: Settings,
     component: str,
-    inputs: dict[str, ComponentValue],
+    inputs: dict[str, Scalar],
     files: dict[str, str],
 ) -> Any:
     from azure.ai.ml import Input
@@ -151,7 +153,7 @@ def _pipeline(
     return job
 
 
-@azure_step("Wait for the fine-tuning job", tags={"azure", "training", "wait"})
+@azure_step("Wait for the fine-tuning job")
 def wait_for_training(
     settings: Settings,
     job: SubmittedJob,
@@ -195,13 +197,13 @@ def wait_for_training(
     return job.model_copy(update={"status": status})
 
 
-@azure_step("Look at the fine-tuning job", tags={"azure", "training"})
+@azure_step("Look at the fine-tuning job")
 def has_training_ended(settings: Settings, job: str) -> bool:
     """Return whether the job has ended, however it did."""
     return state_text(open_client(settings).jobs.get(job).status) in ENDED
 
 
-@azure_step("Look which jobs have ended", tags={"azure", "training"})
+@azure_step("Look which jobs have ended")
 def find_ended_jobs(settings: Settings, since: Mapping[str, datetime]) -> list[str]:
     """Return which of these jobs have ended; ``since``: by name, when its run began to wait.
 
@@ -301,7 +303,7 @@ def cancel_training(settings: Settings, job: str) -> bool:
     return True
 
 
-@azure_step("Cancel the fine-tuning job", tags={"azure", "training", "cleanup"})
+@azure_step("Cancel the fine-tuning job")
 def stop_job(settings: Settings, job: str, deadlines: Deadlines) -> bool:
     """Cancel the job and wait until it has ended. Return whether it was still under way.
 
@@ -329,10 +331,3 @@ def stop_job(settings: Settings, job: str, deadlines: Deadlines) -> bool:
     )
     get_run_logger().warning("job %s is cancelled", job)
     return True
-
-
-def missing_component(name: str, registry: str) -> ResourceMissing:
-    """Return the error for a component that the registry does not have."""
-    return ResourceMissing(
-        "Component", name, f"registry '{registry}'", "Check AZURE_REGISTRY_NAME."
-    )

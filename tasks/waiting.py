@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from workspace.errors import DeadlineExceeded, FineTuneError
+from finetuning.errors import DeadlineExceeded, FineTuneError
 
 T = TypeVar("T")
 

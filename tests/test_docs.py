@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from workspace.rights import needed_rights
-from workspace.settings import Settings
-from workspace.types import FineTune
+from finetuning.azure.settings import Settings
+from finetuning.form.run import FineTune
+from finetuning.planning.rules.rights import needed_rights
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

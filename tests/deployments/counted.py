@@ -9,7 +9,7 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.runtime import flow_run
 
-from flows import one_process
+from flows.lifecycle import single_owner as one_process
 
 one_process.LOOK_EVERY_S = 1.0
 

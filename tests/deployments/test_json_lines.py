@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from deployments.json_lines import JSON_LOGS
+from finetuning.azure.naming import endpoint_name, job_name, run_key
 from tests.conftest import run_python
 from tests.deployments.conftest import Server
-from workspace.naming import endpoint_name, job_name, run_key
 
 PROGRAM = """
 from prefect import flow, get_run_logger, task

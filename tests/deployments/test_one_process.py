@@ -14,7 +14,7 @@ import pytest
 from prefect.states import AwaitingRetry, Completed, Crashed, Pending, Running, State, Suspended
 
 from deployments.local_stack import ROOT, running
-from flows.one_process import owning_state
+from flows.lifecycle.single_owner import owning_state
 from tests.deployments.conftest import Server, until
 
 

@@ -21,17 +21,17 @@ from prefect.states import Cancelled
 
 from deployments.automations import Limits, automations
 from deployments.local_stack import ROOT, free_port, running
+from finetuning.azure.naming import endpoint_name, job_name, run_key
+from finetuning.errors import DeadlineExceeded, SettingsError
+from finetuning.form.run import FineTune
 from flows.fine_tune import fine_tune
+from flows.lifecycle.runs import GRACE
 from flows.reap import reap
 from flows.resume import resume
-from tasks.runs import GRACE
 from tests.conftest import RunningEmulator, running_emulator
 from tests.flows.conftest import endless, small
 from tests.flows.watching import QUICK, Stage, until
 from tests.support.prefect_servers import prefect_server as own_server
-from workspace.errors import DeadlineExceeded, SettingsError
-from workspace.naming import endpoint_name, job_name, run_key
-from workspace.types import FineTune
 
 pytestmark = pytest.mark.slow
 

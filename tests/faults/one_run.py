@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from workspace.types import FineTune
+from finetuning.form.run import FineTune
 
 
 def preload() -> None:
@@ -80,9 +80,9 @@ class ForkedRun:
 
 
 def _run(run: FineTune, gives_up_s: float) -> dict[str, Any]:
-    import workspace.client
+    import finetuning.azure.client
     from flows.fine_tune import fine_tune
 
-    workspace.client.READ_TIMEOUT_S = gives_up_s  # type: ignore[assignment]
+    finetuning.azure.client.READ_TIMEOUT_S = gives_up_s  # type: ignore[assignment]
     state = fine_tune(run, return_state=True)
     return {"state": state.name, "message": str(state.message)}

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from finetuning.azure.naming import endpoint_name, job_name, run_key
+from finetuning.form.run import FineTune
 from tests.conftest import RunningEmulator, environment, running_emulator
 from tests.faults.cases import GIVES_UP_S, MESSAGE, Case, Outcome
 from tests.faults.one_run import ForkedRun, preload
 from tests.faults.positions import Position, positions_of
 from tests.faults.secrets_seen import Secrets
-from workspace.naming import endpoint_name, job_name, run_key
-from workspace.types import FineTune
 
 #: Longest that one run may take before it counts as hanging.
 RUN_WITHIN_S = 240.0

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from finetuning.form.run import FineTune
 from tests.conftest import RunningEmulator
-from workspace.types import FineTune
 
 
 def small(key: str, **changes: Any) -> FineTune:

@@ -10,22 +10,23 @@ from pathlib import Path
 import pytest
 from prefect import flow
 
+from finetuning.azure import naming, ownership
+from finetuning.azure.client import open_client
+from finetuning.azure.ownership import Ownership
+from finetuning.azure.settings import Settings, load_settings
+from finetuning.errors import BudgetExceeded, PlanRefused
+from finetuning.form.data import DataChoice, PreparedData, PreparedFile
+from finetuning.form.run import FineTune
+from finetuning.planning.findings import Finding
+from finetuning.planning.spending import Actual
 from flows.plan import settle_plan
+from tasks.budget import Spending, report_costs
 from tasks.compute import ensure_compute
-from tasks.costs import Spending, report_costs
-from tasks.endpoints import deploy_model
-from tasks.gates.data import check_prepared_data
+from tasks.data import check_prepared_data
+from tasks.deployment import deploy_model
 from tasks.training import cancel_training, submit_training, wait_for_training
 from tests.conftest import RunningEmulator
 from tests.flows.conftest import endless, small
-from workspace import naming
-from workspace.client import open_client
-from workspace.costs import Actual
-from workspace.dataset import DataChoice, PreparedData, PreparedFile
-from workspace.errors import BudgetExceeded, PlanRefused
-from workspace.findings import Finding
-from workspace.settings import Settings, load_settings
-from workspace.types import FineTune, Ownership
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +45,7 @@ def train(run: FineTune, file: Path) -> Actual:
     """Plan, submit and wait as the whole flow does, without an endpoint."""
     settings = load_settings()
     key = naming.run_key("", run.key)
-    owner = Ownership(flow_run_id="test", key=key, tags={naming.KEY_TAG: key})
+    owner = Ownership(flow_run_id="test", key=key, tags={ownership.KEY_TAG: key})
     plan = settle_plan(settings, run, owner)
     cluster = ensure_compute(settings, run.compute, plan.finetune_sizes, owner, run.deadlines)
     data = upload(settings, file)

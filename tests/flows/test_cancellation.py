@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from finetuning.azure.naming import endpoint_name, job_name, run_key
+from finetuning.form.run import FineTune
 from tests.conftest import RunningEmulator
 from tests.flows.conftest import endless, small
 from tests.flows.watching import Stage, stage, until
-from workspace.naming import endpoint_name, job_name, run_key
-from workspace.types import FineTune
 
 pytestmark = pytest.mark.slow
 

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+from finetuning.azure.naming import endpoint_name, job_name, run_key
 from flows.reap import reap
 from tests.conftest import RunningEmulator
 from tests.flows.conftest import endless, small
 from tests.flows.watching import Stage, flow_processes, kill, stage, until
-from workspace.naming import endpoint_name, job_name, run_key
 
 pytestmark = pytest.mark.slow
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from finetuning.errors import AnswerError, DeploymentFailed, JobFailed
+from finetuning.form.results import Result
 from flows.fine_tune import fine_tune
 from tests.conftest import RunningEmulator
 from tests.flows.conftest import small
-from workspace.errors import AnswerError, DeploymentFailed, JobFailed
-from workspace.types import Result
 
 pytestmark = pytest.mark.slow
 

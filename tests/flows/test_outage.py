@@ -12,13 +12,13 @@ import pytest
 from prefect import State
 
 from deployments.local_stack import free_port
+from finetuning.azure.naming import endpoint_name, job_name, run_key
+from finetuning.form.run import FineTune
 from flows.fine_tune import fine_tune
 from tests.conftest import RunningEmulator
 from tests.flows.conftest import endless, small
 from tests.flows.watching import QUICK, Stage, until
 from tests.support.prefect_servers import prefect_server as own_server
-from workspace.naming import endpoint_name, job_name, run_key
-from workspace.types import FineTune
 
 pytestmark = pytest.mark.slow
 

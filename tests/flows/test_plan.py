@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 from prefect import flow
 
+from finetuning.azure import naming
+from finetuning.azure.ownership import Ownership
+from finetuning.azure.settings import load_settings
+from finetuning.errors import PlanRefused
+from finetuning.form.run import FineTune
+from finetuning.planning.findings import errors
+from finetuning.planning.plan import Plan, PlanReport
 from flows.plan import main, plan, read_run, settle_plan
 from tests.conftest import ROOT, RunningEmulator
-from workspace import naming
-from workspace.errors import PlanRefused
-from workspace.findings import errors
-from workspace.plan import Draft, Plan
-from workspace.settings import load_settings
-from workspace.types import FineTune, Ownership
 
 WRITES = ("PUT", "PATCH", "DELETE")
 
@@ -44,13 +45,13 @@ def planning(
         assert after[what] == before[what]
 
 
-def planned(**changes: Any) -> Draft:
+def planned(**changes: Any) -> PlanReport:
     found = plan(FineTune.model_validate(changes))
-    assert isinstance(found, Draft)
+    assert isinstance(found, PlanReport)
     return found
 
 
-def texts(found: Draft) -> list[str]:
+def texts(found: PlanReport) -> list[str]:
     return [str(one) for one in errors(found.findings)]
 
 

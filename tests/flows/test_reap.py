@@ -11,14 +11,14 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.states import Pending, Running
 
+from finetuning.azure.client import open_client
+from finetuning.azure.naming import run_key
+from finetuning.azure.ownership import EXPIRES_TAG, RUN_TAG, Decision, ownership_tags
+from finetuning.azure.settings import load_settings
+from finetuning.errors import OrphansRemain
 from flows.fine_tune import fine_tune
 from flows.reap import main, reap
 from tests.conftest import RunningEmulator
-from workspace.client import open_client
-from workspace.errors import LeftoversRemain
-from workspace.leftovers import Decision
-from workspace.naming import EXPIRES_TAG, RUN_TAG, ownership_tags, run_key
-from workspace.settings import load_settings
 
 pytestmark = pytest.mark.slow
 
@@ -137,7 +137,7 @@ def test_what_cannot_be_removed_is_said_and_tried_again(stage: RunningEmulator) 
     dead = endpoint(tags_of(str(uuid.uuid4())))
     stage.add_fault(kind="status", method="DELETE", path=dead, status=403, times=0)
 
-    with pytest.raises(LeftoversRemain, match=dead):
+    with pytest.raises(OrphansRemain, match=dead):
         reap()
 
     assert main([]) == 1

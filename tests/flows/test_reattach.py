@@ -12,17 +12,20 @@ from pathlib import Path
 import pytest
 from prefect import flow
 
+from finetuning.azure.naming import endpoint_name, job_name, run_key
+from finetuning.azure.ownership import Ownership, ownership_tags
+from finetuning.azure.settings import load_settings
+from finetuning.errors import AnswerError, DeploymentFailed
+from finetuning.form.results import Result
+from finetuning.form.run import FineTune
 from flows.fine_tune import fine_tune
 from flows.reap import reap
-from tasks.endpoints import create_endpoint, delete_endpoint, deploy_model
+from tasks.deployment import deploy_model
+from tasks.endpoint import create_endpoint, delete_endpoint
 from tests.conftest import RunningEmulator
 from tests.flows.conftest import small
 from tests.flows.watching import Stage, until
 from tests.flows.watching import stage as watched_stage
-from workspace.errors import AnswerError, DeploymentFailed
-from workspace.naming import endpoint_name, job_name, ownership_tags, run_key
-from workspace.settings import load_settings
-from workspace.types import FineTune, Ownership, Result
 
 pytestmark = pytest.mark.slow
 

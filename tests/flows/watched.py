@@ -9,8 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
+from finetuning.form.run import FineTune
 from flows.fine_tune import fine_tune
-from workspace.types import FineTune
 
 
 def main(what: str, given: str) -> None:

@@ -19,9 +19,9 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.local_stack import free_port, running
+from finetuning.form.run import FineTune
 from tests.conftest import RunningEmulator, environment
 from tests.support.prefect_servers import prefect_server
-from workspace.types import FineTune
 
 T = TypeVar("T")
 #: Quick looks, so that a test waits for what happens and not for a poll.

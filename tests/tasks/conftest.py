@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from finetuning.azure.credentials import find_credential
+from finetuning.azure.settings import Settings, load_settings
 from tests.conftest import RunningEmulator
-from workspace.client import find_credential
-from workspace.settings import Settings, load_settings
 
 
 @pytest.fixture

@@ -9,18 +9,15 @@ from io import StringIO
 import pytest
 from prefect import flow
 
+from finetuning.azure.client import open_client, open_registry
+from finetuning.azure.clouds import management_scope
+from finetuning.azure.run_history import get_steps, history_url
+from finetuning.azure.service_errors import service_errors
+from finetuning.azure.settings import Settings
+from finetuning.errors import CredentialError, ResourceMissing, SettingsError
+from finetuning.form.results import Connected
 from tasks.connection import connect
 from tests.conftest import ROOT, RunningEmulator, environment
-from workspace.client import (
-    management_scope,
-    open_client,
-    open_registry,
-    service_errors,
-)
-from workspace.errors import CredentialError, ResourceMissing, SettingsError
-from workspace.rest import get_steps, history_url
-from workspace.settings import Settings
-from workspace.types import Connected
 
 
 @pytest.fixture(autouse=True)
@@ -126,9 +123,9 @@ def test_an_outage_while_the_sdk_is_imported_is_passing(azure_env: RunningEmulat
     """The SDK asks for its cloud while it is imported, and would be left half imported."""
     azure_env.add_fault(kind="status", status=500, path="/metadata/endpoints", times=1)
     program = (
-        "from workspace.client import open_client\n"
-        "from workspace.errors import ServiceError\n"
-        "from workspace.settings import load_settings\n"
+        "from finetuning.azure.client import open_client\n"
+        "from finetuning.errors import ServiceError\n"
+        "from finetuning.azure.settings import load_settings\n"
         "try:\n"
         "    open_client(load_settings())\n"
         "except ServiceError as error:\n"

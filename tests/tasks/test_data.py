@@ -13,12 +13,13 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 
-from tasks.data import asset_name, fetch_data, preparation, prepare_data, upload_data
+from finetuning.azure.ownership import Ownership
+from finetuning.azure.settings import Settings, load_settings
+from finetuning.errors import DataError
+from finetuning.form.data import DataChoice, PreparedData
+from tasks.data import preparation, prepare_data
+from tasks.data_assets import asset_name, fetch_data, upload_data
 from tests.conftest import RunningEmulator, environment
-from workspace.dataset import DataChoice, PreparedData
-from workspace.errors import DataError
-from workspace.settings import Settings, load_settings
-from workspace.types import Ownership
 
 OWNER = Ownership(flow_run_id="run", key="key", tags={"finetune.flow": "test"})
 
@@ -167,7 +168,7 @@ def test_a_file_without_an_asset_is_made_again_from_its_commit(stage: RunningEmu
 
 
 def test_an_asset_is_a_source_like_any_other(stage: RunningEmulator) -> None:
-    from workspace.client import open_client
+    from finetuning.azure.client import open_client
 
     settings, prepared = load_settings(), preparing(choice(percentage=6)).result()
     uploading(settings, prepared)

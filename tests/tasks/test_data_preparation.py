@@ -19,12 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emulator.hub.link import Fault
+from finetuning.conversations.selection import rows_of_percentage, select
+from finetuning.conversations.write import prepare
+from finetuning.errors import DataError, DataUnavailable
+from finetuning.form.data import Columns, DataChoice, Filters, PreparedData
 from tests.conftest import CACHE, ROOT, environment
 from tests.hub_server import RunningHub, running_hub, write_dataset
-from workspace.dataset import Columns, DataChoice, Filters, PreparedData
-from workspace.errors import DataError, DataUnavailable
-from workspace.preparation import prepare
-from workspace.selection import rows_of_percentage, select
 
 Row = dict[str, Any]
 
@@ -174,7 +174,8 @@ def test_only_the_row_groups_that_are_needed_travel(hub: RunningHub, tmp_path: P
 
 def test_the_card_and_datasets_agree_on_the_files_of_each_split(hub: RunningHub) -> None:
     script = (
-        "from workspace.sources.hub import open_hub; from workspace.dataset import DataChoice\n"
+        "from finetuning.conversations.sources.hub import open_hub\n"
+        "from finetuning.form.data import DataChoice\n"
         "found = open_hub(DataChoice())\n"
         "assert found._splits_of_card() == found._splits_by_datasets() != {}, found.splits"
     )
@@ -190,8 +191,8 @@ def test_a_dataset_without_a_card_is_laid_out_by_datasets(hub: RunningHub, tmp_p
     (folder / "README.md").unlink()
     hub.hub.add("team/plain", folder)
     script = (
-        "import sys; from pathlib import Path; from workspace.preparation import prepare\n"
-        "from workspace.dataset import DataChoice\n"
+        "import sys; from pathlib import Path; from finetuning.conversations.write import prepare\n"
+        "from finetuning.form.data import DataChoice\n"
         "choice = DataChoice(dataset='team/plain', splits=('train', 'test'), percentage=100)\n"
         "print(prepare(choice, Path(sys.argv[1])).rows)"
     )
@@ -456,8 +457,8 @@ def test_preparing_twice_gives_the_same_folder_and_no_second(tmp_path: Path) -> 
 
 SLOW = """
 import sys, os, signal; from pathlib import Path
-from workspace.dataset import DataChoice
-from workspace.preparation import prepare
+from finetuning.form.data import DataChoice
+from finetuning.conversations.write import prepare
 choice = DataChoice(files={"train": sys.argv[1]}, splits=("train",), percentage=100)
 prepare(choice, Path(sys.argv[2]), progress=lambda done, _: os.kill(os.getpid(), signal.SIGKILL))
 """
@@ -478,9 +479,9 @@ def test_a_killed_write_never_looks_finished(tmp_path: Path) -> None:
 
 FULL = """
 import sys, resource; from pathlib import Path
-from workspace.dataset import DataChoice
-from workspace.errors import DataError
-from workspace.preparation import prepare
+from finetuning.form.data import DataChoice
+from finetuning.errors import DataError
+from finetuning.conversations.write import prepare
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 choice = DataChoice(files={"train": sys.argv[1]}, splits=("train",), percentage=100)
 try:
@@ -508,9 +509,9 @@ def test_a_full_disk_says_so_and_leaves_nothing(tmp_path: Path) -> None:
 MEMORY = """
 import sys
 from pathlib import Path
-import workspace.sources.split as split
-from workspace.dataset import DataChoice
-from workspace.preparation import prepare
+import finetuning.conversations.sources.split as split
+from finetuning.form.data import DataChoice
+from finetuning.conversations.write import prepare
 split.BATCH_BYTES = 2**18  # small batches, so that few of them show whether any is kept
 choice = DataChoice(files={"train": sys.argv[1]}, splits=("train",), percentage=100)
 prepared = prepare(choice, Path(sys.argv[2]))

@@ -9,21 +9,21 @@ from typing import Any
 
 import pytest
 
-from tasks.gates.component import COMPONENT, check_component
-from tasks.gates.compute import look_at_compute
-from tasks.gates.credential import check_credential
-from tasks.gates.data import look_at_data
-from tasks.gates.endpoint import look_at_endpoint
-from tasks.gates.model import check_model
+from finetuning.azure import naming, ownership
+from finetuning.azure.client import open_client, open_registry
+from finetuning.azure.settings import Settings, load_settings
+from finetuning.errors import CredentialError, DataError, ResourceMissing
+from finetuning.form.data import DataChoice
+from finetuning.form.run import ComputeChoice, FineTune, ModelChoice
+from finetuning.planning.findings import Finding
+from finetuning.planning.spending import COMPUTE_OF_STEP
+from tasks.component import COMPONENT, check_component
+from tasks.compute import look_at_compute
+from tasks.connection import check_credential
+from tasks.data import look_at_data
+from tasks.endpoint import look_at_endpoint
+from tasks.model import check_model
 from tests.conftest import RunningEmulator, environment, running_emulator
-from workspace import naming
-from workspace.client import open_client, open_registry
-from workspace.costs import COMPUTE_OF_STEP
-from workspace.dataset import DataChoice
-from workspace.errors import CredentialError, DataError, ResourceMissing
-from workspace.findings import Finding
-from workspace.settings import Settings, load_settings
-from workspace.types import ComputeChoice, FineTune, ModelChoice
 
 WRITES = ("PUT", "PATCH", "DELETE")
 
@@ -238,7 +238,7 @@ def test_an_endpoints_name_is_free_until_it_is_taken(settings: Settings) -> None
     client = open_client(settings)
     assert not look_at_endpoint.fn(settings, name).taken
 
-    made = ManagedOnlineEndpoint(name=name, auth_mode="key", tags={naming.KEY_TAG: "mine"})
+    made = ManagedOnlineEndpoint(name=name, auth_mode="key", tags={ownership.KEY_TAG: "mine"})
     client.online_endpoints.begin_create_or_update(made).result()
     try:
         found = look_at_endpoint.fn(settings, name)

@@ -6,12 +6,12 @@ import uuid
 
 import pytest
 
+from finetuning.azure.client import open_client
+from finetuning.azure.settings import Settings
+from finetuning.errors import CredentialError, FineTuneError, MetricsUnreadable, ResourceMissing
+from finetuning.form.results import Connected
 from tasks.metrics import review_metrics
 from tests.conftest import RunningEmulator
-from workspace.client import open_client
-from workspace.errors import CredentialError, FineTuneError, MetricsUnreadable, ResourceMissing
-from workspace.settings import Settings
-from workspace.types import Connected
 
 JOB = "fine-tune-of-which-nothing-was-logged"
 

@@ -20,10 +20,11 @@ pytestmark = pytest.mark.slow
 WORKER = """
 import sys
 from prefect import flow
-from tasks.data import fetch_data, preparation, upload_data
-from workspace.dataset import DataChoice
-from workspace.settings import load_settings
-from workspace.types import Ownership
+from tasks.data_assets import fetch_data, upload_data
+from tasks.data import preparation
+from finetuning.form.data import DataChoice
+from finetuning.azure.settings import load_settings
+from finetuning.azure.ownership import Ownership
 
 @flow
 def work():

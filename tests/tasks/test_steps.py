@@ -13,7 +13,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
 import flows
 import tasks
-from tasks.retries import Step, step
+from tasks.step import Step, step
 from tests.flows.watching import until
 
 
@@ -36,7 +36,7 @@ def test_every_task_of_ours_is_a_step(name: str) -> None:
 def test_a_step_begins_though_no_slot_of_its_tags_is_free_and_bears_them_nevertheless(
     prefect_server: None,
 ) -> None:
-    @step("Tagged", tags={"slotless"})
+    @step("Tagged")
     def tagged() -> None:
         pass
 

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from prefect import flow
 
+from finetuning.azure import naming, ownership
+from finetuning.azure.client import open_client, open_registry
+from finetuning.azure.ownership import Ownership
+from finetuning.azure.settings import Settings
+from finetuning.form.results import Cluster, Foundation
+from finetuning.form.run import StepComputes
 from tasks.training import COMPONENT, submit_training
-from workspace import naming
-from workspace.client import open_client, open_registry
-from workspace.settings import Settings
-from workspace.types import Cluster, Foundation, Ownership, StepComputes
 
 AT_ONCE = 8
 SIZE = "Standard_NC24s_v3"
@@ -46,7 +48,7 @@ def submit_all(settings: Settings, cluster: Cluster, keys: list[str]) -> None:
         submit_training.submit(
             settings, naming.job_name(key), key, "at-once", component, foundation, cluster,
             StepComputes(), 1, file_of(key), file_of(key), {"apply_lora": "true"},
-            Ownership(flow_run_id="test", key=key, tags={naming.KEY_TAG: key}),
+            Ownership(flow_run_id="test", key=key, tags={ownership.KEY_TAG: key}),
         )
         for key in keys
     ]  # fmt: skip
@@ -67,7 +69,7 @@ def test_jobs_that_are_written_at_once_in_one_process_get_a_step_of_their_own_ea
             assert len(job.jobs) == 1
             step = next(iter(job.jobs.values()))
             assert step.inputs["train_file_path"].path == file_of(key)
-            assert job.tags[naming.KEY_TAG] == key
+            assert job.tags[ownership.KEY_TAG] == key
     finally:
         for key in keys:
             open_client(settings).jobs.begin_cancel(naming.job_name(key)).wait()

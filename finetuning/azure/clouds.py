@@ -1,0 +1,75 @@
+"""The cloud that a workspace is in, and its addresses in the SDK's own terms."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from finetuning.azure.settings import Settings
+from finetuning.errors import (
+    SettingsError,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+PUBLIC_CLOUDS = ("AzureCloud", "AzureChinaCloud", "AzureUSGovernment")
+
+
+@lru_cache
+def cloud_metadata(settings: Settings) -> dict[str, str]:
+    """Return a private cloud's addresses in the SDK's own terms.
+
+    Raises:
+        SettingsError: the metadata cannot be read, or does not name the cloud.
+    """
+    import requests
+
+    if settings.metadata_url is None:
+        raise SettingsError(
+            f"Cloud '{settings.cloud}' is not one of {', '.join(PUBLIC_CLOUDS)}. "
+            "Set ARM_CLOUD_METADATA_URL to where it describes itself, or AZUREML_CURRENT_CLOUD "
+            "to one of these."
+        )
+    try:
+        answer = requests.get(settings.metadata_url, timeout=30)
+        answer.raise_for_status()
+        clouds = answer.json()
+    except (requests.RequestException, ValueError) as error:
+        raise SettingsError(
+            f"The cloud's metadata at {settings.metadata_url} cannot be read: {error}. "
+            "Is the address right, and the service up?"
+        ) from error
+    return _in_sdk_terms(settings, clouds if isinstance(clouds, list) else [clouds])
+
+
+def _in_sdk_terms(settings: Settings, clouds: list[dict[str, Any]]) -> dict[str, str]:
+    found = {cloud["name"]: cloud for cloud in clouds}
+    if settings.cloud not in found:
+        raise SettingsError(
+            f"Cloud '{settings.cloud}' is not among those at {settings.metadata_url}: "
+            f"{', '.join(found)}. Set AZUREML_CURRENT_CLOUD to one of them."
+        )
+    cloud = found[settings.cloud]
+    suffix = ".".join(cloud["portal"].split(".")[2:]).replace("/", "")
+    discovery = f"https://{settings.cloud.lower()}west.api.ml.azure.{suffix}/"
+    return {
+        "azure_portal": cloud["portal"],
+        "resource_manager": cloud["resourceManager"],
+        "active_directory": cloud["authentication"]["loginEndpoint"],
+        "aml_resource_id": f"https://ml.azure.{suffix}",
+        "storage_endpoint": cloud["suffixes"]["storage"],
+        "registry_discovery_endpoint": settings.registry_discovery_url or discovery,
+    }
+
+
+def management_scope(settings: Settings) -> str:
+    """Return the scope of a token for Azure Resource Manager in this cloud."""
+    known = {
+        "AzureCloud": "https://management.azure.com",
+        "AzureChinaCloud": "https://management.chinacloudapi.cn",
+        "AzureUSGovernment": "https://management.usgovcloudapi.net",
+    }
+    manager = known.get(settings.cloud) or cloud_metadata(settings)["resource_manager"]
+    return manager.rstrip("/") + "/.default"

@@ -1,0 +1,94 @@
+"""The run history: a job's steps, and why a run failed, in the service's own words.
+
+The SDK tells a job's status but not its error; the studio reads it from the run history, and so
+does this.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from finetuning.azure.rest import get_json, get_workspace, workspace_url
+from finetuning.azure.settings import Settings
+
+
+class StepRun(NamedTuple):
+    """One step of a pipeline job; times in unix seconds, None where it has not come to that."""
+
+    run: str
+    name: str
+    status: str
+    started: float | None
+    ended: float | None
+
+
+def get_steps(settings: Settings, job: str) -> list[StepRun]:
+    """Return the steps that a pipeline job has begun or done, those of nested pipelines too.
+
+    The SDK's own listing of them takes a refused discovery document for one without addresses
+    (``KeyError: 'api'``), which would end a night's wait without a cause.
+
+    A job that the history does not know (yet) has none.
+
+    Raises:
+        azure.core.exceptions.AzureError: the history could not be asked.
+    """
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        leaves = _leaves(settings, job, depth=3)
+    except HttpResponseError as error:
+        if error.status_code != 404:
+            raise
+        return []
+    return [
+        StepRun(
+            run=str(run["runId"]),
+            name=str(run.get("displayName") or run["runId"]),
+            status=str(run.get("status") or ""),
+            started=_seconds(run.get("startTimeUtc")),
+            ended=_seconds(run.get("endTimeUtc")),
+        )
+        for run in leaves
+    ]
+
+
+def _leaves(settings: Settings, run: str, depth: int) -> list[dict[str, Any]]:
+    place = f"{history_url(settings)}/runs/{quote(run)}/children"
+    leaves: list[dict[str, Any]] = []
+    for child in get_json(settings, place).get("value") or []:
+        nested = str(child.get("runType") or "").endswith("PipelineRun") and depth > 1
+        leaves += _leaves(settings, str(child["runId"]), depth - 1) if nested else [child]
+    return leaves
+
+
+def _seconds(text: Any) -> float | None:
+    if not text:
+        return None
+    moment = datetime.fromisoformat(str(text))
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+@lru_cache
+def history_url(settings: Settings) -> str:
+    """Return the workspace's address at the run history, as its discovery document tells it."""
+    discovery = str(get_workspace(settings)["properties"]["discoveryUrl"])
+    api = str(get_json(settings, discovery)["api"]).rstrip("/")
+    path = workspace_url(settings).split("/subscriptions/", 1)[1]
+    return f"{api}/history/v1.0/subscriptions/{path}"
+
+
+def run_error(settings: Settings, run: str) -> str:
+    """Return the error text of a run, or an empty string where the service gave none.
+
+    Raises:
+        azure.core.exceptions.AzureError: the history could not be asked.
+    """
+    details = get_json(settings, f"{history_url(settings)}/runs/{run}/details")
+    error = (details.get("error") or {}).get("error") or details.get("error") or {}
+    message = str(error.get("message") or "")
+    code = str(error.get("code") or "")
+    return f"{code}: {message}" if code and message else message

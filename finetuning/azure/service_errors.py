@@ -1,0 +1,69 @@
+"""Azure's answers in our words: states as text, the SDK's exceptions as errors of this project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from finetuning.errors import (
+    EXPIRED_TOKEN,
+    CredentialError,
+    FineTuneError,
+    ServiceError,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+def state_text(value: object) -> str:
+    """Return a state as its text: the SDK gives text here and an enumeration there."""
+    return str(getattr(value, "value", value))
+
+
+@contextmanager
+def service_errors(doing: str) -> Iterator[None]:
+    """Turn the SDK's exceptions into ours, with the service's own words.
+
+    Raises:
+        CredentialError: 401, 403, or no token.
+        ServiceError: anything else that Azure, or the way there, answered.
+    """
+    from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+
+    try:
+        yield
+    except FineTuneError:
+        raise
+    except ClientAuthenticationError as error:
+        if error.status_code is not None:  # a service refused the token
+            raise _from_response(doing, error) from error
+        raise CredentialError(
+            f"{doing}: no token was given: {first_lines(error)} "
+            "Check the credential, and that its identity is still there."
+        ) from error
+    except HttpResponseError as error:
+        raise _from_response(doing, error) from error
+    except AzureError as error:
+        raise ServiceError(doing, None, type(error).__name__, first_lines(error)) from error
+
+
+def _from_response(doing: str, error: Any) -> FineTuneError:
+    code = _code(error)
+    message = getattr(error.error, "message", None) or first_lines(error)
+    if error.status_code in (401, 403) and code != EXPIRED_TOKEN:
+        return CredentialError(
+            f"{doing}: Azure gave HTTP {error.status_code} ({code}): {message} "
+            "Check the role of the credential on this workspace."
+        )
+    return ServiceError(doing, error.status_code, code, str(message))
+
+
+def _code(error: Any) -> str:
+    return str(getattr(error.error, "code", None) or type(error).__name__)
+
+
+def first_lines(error: BaseException, most: int = 600) -> str:
+    """Return an error's text on one line, no more than ``most`` characters of it."""
+    return " ".join(str(error).split())[:most]

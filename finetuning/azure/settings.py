@@ -1,0 +1,145 @@
+"""Where the workspace is: read from the environment, then ``config.json``, then what a caller adds.
+
+Settings say where, flow parameters say what. Nothing here is a secret: credentials are found by
+azure-identity from its own variables (``AZURE_CLIENT_ID`` and so on) or the machine's identity.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from finetuning.errors import SettingsError
+
+CONFIG_PLACES = ("config.json", ".azureml/config.json", "aml_config/config.json")
+
+
+class CredentialChoice(BaseModel):
+    """Which credential of azure-identity to use; its secrets never show in a text or a log."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["default", "managed_identity", "workload_identity", "service_principal"] = Field(
+        "default", description="default: azure-identity's own chain."
+    )
+    tenant_id: str | None = Field(None, description="Tenant of a service principal.")
+    client_id: str | None = Field(
+        None, description="Client id of a service principal or of a user-assigned identity."
+    )
+    client_secret: SecretStr | None = Field(None, description="A service principal's secret.")
+    certificate_path: str | None = Field(
+        None, description="A service principal's certificate (PEM or PKCS12), instead of a secret."
+    )
+    certificate_password: SecretStr | None = Field(None, description="The certificate's password.")
+
+
+class Settings(BaseSettings):
+    """The connection to one workspace and one registry."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
+
+    subscription_id: str = Field(
+        alias="AZURE_SUBSCRIPTION_ID", min_length=1, description="The Azure subscription's id."
+    )
+    resource_group: str = Field(
+        alias="AZURE_RESOURCE_GROUP", min_length=1, description="The workspace's resource group."
+    )
+    workspace_name: str = Field(
+        alias="AZURE_WORKSPACE_NAME", min_length=1, description="The Azure ML workspace."
+    )
+    registry_name: str = Field(
+        "azureml",
+        alias="AZURE_REGISTRY_NAME",
+        description="The registry with the foundation model and the pipeline component.",
+    )
+    cloud: str = Field(
+        "AzureCloud",
+        alias="AZUREML_CURRENT_CLOUD",
+        description="AzureCloud, AzureChinaCloud, AzureUSGovernment, or a private cloud's name.",
+    )
+    metadata_url: str | None = Field(
+        None,
+        alias="ARM_CLOUD_METADATA_URL",
+        description="Where a sovereign or private cloud describes itself.",
+    )
+    registry_discovery_url: str | None = Field(
+        None,
+        alias="REGISTRY_DISCOVERY_ENDPOINT_URL",
+        description="Where registries of a private cloud are looked up.",
+    )
+    credential: CredentialChoice = Field(
+        default_factory=CredentialChoice,
+        alias="FINETUNE_CREDENTIAL",
+        description="JSON with 'kind' and what that kind needs; by default azure-identity's chain.",
+    )
+
+    @classmethod
+    def settings_customise_sources(  # type: ignore[override]  # names only those it uses
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        **others: PydanticBaseSettingsSource,  # no .env, no secrets folder
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the environment first: what a caller passes fills the gaps only."""
+        del settings_cls, others
+        return (env_settings, init_settings)
+
+
+def load_settings(
+    block: Mapping[str, Any] | None = None, *, folder: Path | None = None
+) -> Settings:
+    """Return the settings, each from the first place that has it.
+
+    The places: the environment, the nearest ``config.json`` (Azure's own format, looked for from
+    ``folder``, by default the current one, upwards), then ``block``.
+
+    Raises:
+        SettingsError: what is missing, and the three ways to set it.
+    """
+    fallback = {**_by_alias(block or {}), **_by_alias(read_config(folder or Path.cwd()))}
+    try:
+        return Settings(**fallback)
+    except ValidationError as error:
+        missing = ", ".join(str(line["loc"][0]) for line in error.errors())
+        raise SettingsError(
+            f"The workspace connection lacks {missing}. Set it in the environment, in config.json "
+            "(the studio offers it for download), or in a Prefect block."
+        ) from None
+
+
+def read_config(folder: Path) -> dict[str, str]:
+    """Return the nearest config.json of ``folder`` or above, or nothing."""
+    for place in [folder, *folder.parents]:
+        for name in CONFIG_PLACES:
+            if (place / name).is_file():
+                return _parse(place / name)
+    return {}
+
+
+def _parse(path: Path) -> dict[str, str]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SettingsError(
+            f"{path} is not JSON: {error}. Download it from the studio again."
+        ) from None
+    if not isinstance(found, dict):
+        raise SettingsError(f"{path} is not a JSON object. Download it from the studio again.")
+    return {str(key): str(value) for key, value in found.items()}
+
+
+def _by_alias(values: Mapping[str, Any]) -> dict[str, Any]:
+    aliases = {name: str(field.alias) for name, field in Settings.model_fields.items()}
+    return {aliases[key]: value for key, value in values.items() if key in aliases and value}

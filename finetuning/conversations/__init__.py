@@ -1,0 +1,1 @@
+"""Conversations: where they come from, which rows are taken, what is written."""

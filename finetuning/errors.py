@@ -1,0 +1,251 @@
+"""The tree of errors: each says what went wrong, with which thing, and what to do now.
+
+    FineTuneError
+    ├── SettingsError            the connection cannot be built from what is configured
+    ├── CredentialError          no credential answered, or it may not do this
+    ├── ResourceMissing          a named thing is not in the workspace or registry
+    ├── PlanRefused              at least one gate found an error; nothing was created
+    ├── ComputeError             the cluster cannot run the fine-tune
+    ├── DataError                the data cannot be read or is not what was asked for
+    │   └── DataUnavailable      the source does not answer; may be worth repeating
+    ├── JobError                 the pipeline job did not complete
+    │   ├── JobFailed
+    │   ├── JobCanceled
+    │   └── JobNotResponding
+    ├── MetricsUnreadable        the tracking service did not give what the training logged
+    ├── EndpointError            the endpoint, its deployment or an answer of it
+    │   ├── DeploymentFailed
+    │   ├── AnswerError
+    │   └── EndpointLeftRunning
+    ├── OrphansRemain          the reaper could not remove everything that it should
+    ├── DeadlineExceeded         a wait was longer than the run allows
+    ├── BudgetExceeded           the run has spent more than it may
+    └── ServiceError             Azure refused or failed a request; carries its own words
+
+All arguments reach ``Exception`` so that every error survives a pickle between processes.
+"""
+
+from __future__ import annotations
+
+#: Azure's code for a token that was valid when it was fetched.
+EXPIRED_TOKEN = "ExpiredAuthenticationToken"
+
+
+class FineTuneError(Exception):
+    """Base of everything this project raises on purpose."""
+
+    #: Whether the same call may succeed if it is made again in a while.
+    transient: bool = False
+
+
+class SettingsError(FineTuneError):
+    """The connection settings are missing or contradict each other."""
+
+
+class CredentialError(FineTuneError):
+    """No credential answered, or the one that did is not allowed to do this."""
+
+
+class ResourceMissing(FineTuneError):
+    """A thing that was named does not exist where it was looked for."""
+
+    def __init__(self, kind: str, name: str, where: str, remedy: str) -> None:
+        super().__init__(kind, name, where, remedy)
+        self.kind, self.name, self.where, self.remedy = kind, name, where, remedy
+
+    def __str__(self) -> str:
+        return f"{self.kind} '{self.name}' is not in {self.where}. {self.remedy}"
+
+
+class PlanRefused(FineTuneError):
+    """At least one gate found an error, so nothing was created."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__(reasons)
+        self.reasons = reasons
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"  - {reason}" for reason in self.reasons)
+        return f"The plan has {len(self.reasons)} error(s); nothing was created:\n{lines}"
+
+
+class ComputeError(FineTuneError):
+    """The cluster cannot run the fine-tune."""
+
+
+class DataError(FineTuneError):
+    """The data cannot be read, or is not what was asked for."""
+
+
+class DataUnavailable(DataError):
+    """The source of the data does not answer, or stopped answering."""
+
+    transient = True
+
+
+class JobError(FineTuneError):
+    """The pipeline job ended without completing."""
+
+    ended = "did not complete"
+
+    def __init__(self, job: str, reason: str, studio_url: str = "") -> None:
+        super().__init__(job, reason, studio_url)
+        self.job, self.reason, self.studio_url = job, reason, studio_url
+
+    def __str__(self) -> str:
+        link = f" Its logs: {self.studio_url}" if self.studio_url else ""
+        return (
+            f"Job '{self.job}' {self.ended}: {self.reason} "
+            f"Mend the cause and start a new run; this run's job is not submitted again.{link}"
+        )
+
+
+class JobFailed(JobError):
+    """A step of the pipeline exited with an error."""
+
+    ended = "failed"
+
+
+class JobCanceled(JobError):
+    """Somebody, or the service, cancelled the job."""
+
+    ended = "was cancelled"
+
+
+class JobNotResponding(JobError):
+    """The service lost contact with the job's node."""
+
+    ended = "is not responding"
+
+
+class MetricsUnreadable(FineTuneError):
+    """Azure ML's tracking service refused or failed to give what a training logged.
+
+    ``code`` and ``message`` are its own words. The job and its model are not touched by it.
+    """
+
+    def __init__(self, job: str, code: str, message: str, *, transient: bool = False) -> None:
+        super().__init__(job, code, message)
+        self.job, self.code, self.message, self.transient = job, code, message, transient
+
+    def __str__(self) -> str:
+        return (
+            f"The training metrics of job '{self.job}' cannot be read: Azure ML's tracking service "
+            f"gave {self.code}: {self.message.rstrip('.')}. The job has ended well; run again with "
+            "the same key to adopt it."
+        )
+
+
+class EndpointError(FineTuneError):
+    """The endpoint, its deployment, or an answer of it."""
+
+
+class DeploymentFailed(EndpointError):
+    """Azure could not bring the deployment up."""
+
+    def __init__(self, endpoint: str, deployment: str, reason: str, logs: str = "") -> None:
+        super().__init__(endpoint, deployment, reason, logs)
+        self.endpoint, self.deployment, self.reason, self.logs = endpoint, deployment, reason, logs
+
+    def __str__(self) -> str:
+        tail = f"\nLast lines of its log:\n{self.logs}" if self.logs else ""
+        return (
+            f"Deployment '{self.deployment}' of endpoint '{self.endpoint}' failed: {self.reason} "
+            f"Check the model, the instance type and its quota, then start the run again.{tail}"
+        )
+
+
+class AnswerError(EndpointError):
+    """The endpoint answered a test request with an error or with nothing."""
+
+    def __init__(self, endpoint: str, question: str, reason: str) -> None:
+        super().__init__(endpoint, question, reason)
+        self.endpoint, self.question, self.reason = endpoint, question, reason
+
+    def __str__(self) -> str:
+        return (
+            f"Endpoint '{self.endpoint}' did not answer '{self.question[:80]}': {self.reason} "
+            "Look at the deployment's log, or set run.endpoint.keep to look at it alive."
+        )
+
+
+class EndpointLeftRunning(EndpointError):
+    """The endpoint could not be deleted: it may bill on."""
+
+    def __init__(self, endpoint: str, reason: str) -> None:
+        super().__init__(endpoint, reason)
+        self.endpoint, self.reason = endpoint, reason
+
+    def __str__(self) -> str:
+        return (
+            f"ENDPOINT '{self.endpoint}' MAY STILL RUN AND BILL: deleting it failed: {self.reason} "
+            "The reaper deletes it at its next run; or delete it by hand in the studio now."
+        )
+
+
+class OrphansRemain(FineTuneError):
+    """The reaper could not remove everything that it should."""
+
+    def __init__(self, failures: dict[str, str]) -> None:
+        super().__init__(failures)
+        self.failures = failures
+
+    def __str__(self) -> str:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failures.items())
+        return (
+            f"{len(self.failures)} leftover(s) MAY STILL RUN AND BILL: {reasons} "
+            "The next run of the reaper tries again; or remove them by hand in the studio now."
+        )
+
+
+class DeadlineExceeded(FineTuneError):
+    """A wait was longer than the run allows."""
+
+    def __init__(self, what: str, seconds: float, parameter: str) -> None:
+        super().__init__(what, seconds, parameter)
+        self.what, self.seconds, self.parameter = what, seconds, parameter
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what} took longer than its deadline of {self.seconds:.0f} s. "
+            f"Raise {self.parameter}, or find out in the studio what it waits for."
+        )
+
+
+class BudgetExceeded(FineTuneError):
+    """The run has spent more than it may."""
+
+    def __init__(self, spent: float, budget: float, currency: str, doing: str) -> None:
+        super().__init__(spent, budget, currency, doing)
+        self.spent, self.budget, self.currency, self.doing = spent, budget, currency, doing
+
+    def __str__(self) -> str:
+        return (
+            f"Spent {self.spent:.2f} {self.currency} of a budget of {self.budget:.2f} while "
+            f"{self.doing}; the job is cancelled and the endpoint deleted. "
+            "Raise run.budget to go on."
+        )
+
+
+class ServiceError(FineTuneError):
+    """Azure refused or failed a request. Carries the service's own words."""
+
+    def __init__(self, doing: str, status: int | None, code: str, message: str) -> None:
+        super().__init__(doing, status, code, message)
+        self.doing, self.status, self.code, self.message = doing, status, code, message
+
+    @property
+    def transient(self) -> bool:  # type: ignore[override]
+        """Whether the service may answer otherwise in a while.
+
+        No answer, throttled, 5xx; a token that expired on its way, for the next call gets a new
+        one; and a conflict: when an answer is lost, the SDK asks again for what is being made, and
+        the step that is repeated waits for that and adopts it.
+        """
+        if self.status is None or self.status in (408, 409, 429) or self.code == EXPIRED_TOKEN:
+            return True
+        return self.status >= 500 and self.status != 501
+
+    def __str__(self) -> str:
+        answered = f"HTTP {self.status}" if self.status else "no answer"
+        return f"{self.doing}: Azure gave {answered} ({self.code}): {self.message}"

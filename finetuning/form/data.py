@@ -1,0 +1,175 @@
+"""What data a run wants, and what it got: plain values that cross the borders between tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+#: The tutorial's dataset and its four splits.
+ULTRACHAT = "HuggingFaceH4/ultrachat_200k"
+
+
+SPLITS = ("train_sft", "test_sft", "train_gen", "test_gen")
+
+
+class _Choice(BaseModel):
+    """A part of the form: frozen, and a misspelt field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Columns(_Choice):
+    """Where a dataset keeps its conversations, if not in UltraChat's columns."""
+
+    prompt: str = Field("prompt", description="Column with the first question; may be missing.")
+    prompt_id: str = Field("prompt_id", description="Column with a row's id; may be missing.")
+    messages: str = Field("messages", description="Column with the list of messages.")
+    role: str = Field("role", description="Field of a message that says who speaks.")
+    content: str = Field("content", description="Field of a message that says what.")
+    roles: dict[str, str] = Field(
+        default_factory=dict, description='Other names of roles, e.g. {"human": "user"}.'
+    )
+    question: str | None = Field(
+        None, description="Column with a question; with 'answer' instead of a messages column."
+    )
+    answer: str | None = Field(None, description="Column with the answer to 'question'.")
+
+    @model_validator(mode="after")
+    def _question_and_answer_go_together(self) -> Columns:
+        if (self.question is None) != (self.answer is None):
+            raise ValueError("'question' and 'answer' go together: set both or neither")
+        return self
+
+    @property
+    def ultrachats(self) -> bool:
+        """Whether the columns are UltraChat's, so that rows need no mapping."""
+        return self == Columns()
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Return the columns that a dataset must have."""
+        if self.question and self.answer:
+            return (self.question, self.answer)
+        return (self.messages,)
+
+
+class Filters(_Choice):
+    """Which of the selected rows to leave out; what was dropped is counted."""
+
+    language_column: str | None = Field(None, description="Column with a language code.")
+    languages: tuple[str, ...] = Field((), description="Codes to keep, e.g. en.")
+    max_turns: int | None = Field(None, ge=1, description="Most messages in a conversation.")
+    max_tokens: int | None = Field(
+        None, ge=1, description="Most tokens, estimated at four characters each."
+    )
+
+    @model_validator(mode="after")
+    def _languages_need_their_column(self) -> Filters:
+        if bool(self.language_column) != bool(self.languages):
+            raise ValueError("'language_column' and 'languages' go together: set both or neither")
+        return self
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is filtered at all."""
+        return self != Filters()
+
+
+class DataChoice(_Choice):
+    """Which conversations to train and test on."""
+
+    dataset: str = Field(
+        ULTRACHAT,
+        pattern=r"^[\w.-]+/[\w.-]+$",
+        description="Dataset of the Hugging Face Hub: owner/name.",
+    )
+    config: str | None = Field(None, description="The dataset's configuration, where it has many.")
+    revision: str = Field(
+        "main",
+        min_length=1,
+        description="Branch, tag or commit. A branch is resolved once; 'refresh' does it again.",
+    )
+    files: dict[str, str] = Field(
+        default_factory=dict,
+        description="Instead of a Hub dataset: split to parquet or JSON Lines file; a local path, "
+        "az://container@account.blob.core.windows.net/path, or "
+        "azureml://datastores/name/paths/path.",
+    )
+    splits: tuple[str, ...] = Field(SPLITS, min_length=1, description="Splits to prepare.")
+    split_names: dict[str, str] = Field(
+        default_factory=dict,
+        description='The dataset\'s own names of splits, e.g. {"train_sft": "train"}.',
+    )
+    percentage: float = Field(5.0, gt=0, le=100, description="Percent of each split's rows.")
+    take: Literal["head", "sample"] = Field(
+        "head", description="The first rows, or a sample by seed."
+    )
+    seed: int = Field(42, ge=0, description="Decides which rows are sampled.")
+    max_rows: int | None = Field(None, ge=1, description="Most rows of each split.")
+    columns: Columns = Field(default_factory=Columns, description="Where the conversations are.")
+    filters: Filters = Field(default_factory=Filters, description="What to leave out.")
+    max_bad_share: float = Field(
+        0.01, ge=0, le=1, description="Share of broken rows above which the data is refused."
+    )
+    refresh: bool = Field(False, description="Prepare again, even if it is cached.")
+
+    @field_validator("splits")
+    @classmethod
+    def _each_split_once(cls, splits: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(splits)) != len(splits):
+            raise ValueError(f"a split is named twice: {', '.join(splits)}")
+        for name in splits:
+            if not name.replace("_", "").replace("-", "").isalnum():
+                raise ValueError(f"'{name}': a split's name is letters, digits, '-' and '_'")
+        return splits
+
+    def inputs(self) -> dict[str, Any]:
+        """Return what the outcome depends on, as plain values."""
+        return self.model_dump(mode="json", exclude={"refresh"})
+
+
+class PreparedFile(BaseModel):
+    """One split as JSON Lines in the tutorial's schema: where it was written, and what it holds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    dropped: dict[str, int] = Field(default_factory=dict)
+
+    @property
+    def here(self) -> bool:
+        """Whether this machine has the file whole, by its size (its hash names its folder)."""
+        path = Path(self.path)
+        return path.is_file() and path.stat().st_size == self.bytes
+
+
+class PreparedData(BaseModel):
+    """The prepared splits. ``choice`` has the revision pinned, so it makes the same bytes again."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dataset: str
+    commit: str
+    version: str = Field(description="From the content of all files alone: same bytes, same one.")
+    manifest: str = Field(description="Path of the manifest, beside the files.")
+    choice: DataChoice
+    files: dict[str, PreparedFile]
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Return the rows of each split."""
+        return {name: file.rows for name, file in self.files.items()}
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits' names."""
+        return tuple(self.files)
+
+    def file(self, split: str) -> Path:
+        """Return where a split's file was written."""
+        return Path(self.files[split].path)

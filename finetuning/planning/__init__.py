@@ -1,0 +1,1 @@
+"""From facts to a plan: rules, parameters, prices; nothing here asks Azure."""

@@ -1,0 +1,86 @@
+"""A plan as markdown, for the UI's artifact and for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from finetuning.planning.findings import Finding, errors
+from finetuning.planning.parameters import Parameter
+from finetuning.planning.plan import PlanReport
+from finetuning.planning.prices import CostLine, Estimate
+
+MARKS = {"error": "❌ error", "warning": "⚠️ warning", "note": "note"}
+
+
+def as_markdown(draft: PlanReport) -> str:
+    """Return the whole report: findings, what would be created, cost, parameters."""
+    parts = [
+        f"# {verdict(draft)}",
+        "## Findings",
+        table(["gate", "level", "what", "what to change"], _findings(draft.findings)),
+        "## Would be created",
+        table(
+            ["kind", "name", "detail"],
+            [[one.kind, one.name, one.detail] for one in draft.would_create],
+        ),
+        "## Estimated cost",
+        cost_text(draft.estimate, draft.budget),
+        "## Parameters",
+        table(["name", "value", "origin"], parameter_rows(draft.parameters)),
+    ]
+    return "\n\n".join(parts)
+
+
+def verdict(draft: PlanReport) -> str:
+    """Return the plan's outcome in one line."""
+    count = len(errors(draft.findings))
+    if count:
+        return f"The plan is refused: {count} error{'s' if count > 1 else ''}. Nothing is created."
+    return "The plan holds."
+
+
+def _findings(findings: Iterable[Finding]) -> list[list[str]]:
+    return [[one.gate, MARKS[one.level], one.what, one.change] for one in findings]
+
+
+def parameter_rows(parameters: Iterable[Parameter]) -> list[list[str]]:
+    """Return name, value and origin of every parameter."""
+    return [[one.name, str(one.value), one.origin] for one in parameters]
+
+
+def cost_text(estimate: Estimate | None, budget: float | None) -> str:
+    """Return the estimate as a table with its source, or why there is none."""
+    if estimate is None:
+        return "No estimate: the data could not be looked at."
+    limit = f"Budget: {budget:.2f} {estimate.currency}." if budget is not None else "No budget."
+    gaps = f" Not in it: {'; '.join(estimate.unknown)}." if estimate.unknown else ""
+    return (
+        f"{cost_table(estimate.lines, estimate.currency)}\n\n"
+        f"Total **{estimate.total:.2f} {estimate.currency}** for {estimate.tokens:,.0f} tokens in "
+        f"{estimate.steps} steps. {limit}{gaps} Prices: {estimate.source}, {estimate.date}."
+    )
+
+
+def cost_table(lines: Iterable[CostLine], currency: str) -> str:
+    """Return cost lines as a table."""
+    rows = [
+        [
+            line.what,
+            line.size,
+            f"{line.node_hours:.3f}",
+            f"{line.per_hour:.2f}",
+            f"{line.cost:.2f}",
+        ]
+        for line in lines
+    ]
+    return table(["what", "size", "node-hours", f"{currency} an hour", currency], rows)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a markdown table; bars and line breaks inside cells are kept harmless."""
+    lines = [list(head), ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_cell(one) for one in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())

@@ -1,0 +1,82 @@
+"""Whether the conversations can be trained on, and enough of them."""
+
+from __future__ import annotations
+
+from finetuning.planning.facts import SplitFacts
+from finetuning.planning.findings import Report
+
+
+def check_data(
+    splits: dict[str, SplitFacts],
+    train: str,
+    test: str,
+    rows_per_step: int,
+    max_bad_share: float,
+    report: Report,
+) -> None:
+    """Say what speaks against the data; ``train`` and ``test`` are the splits that the job gets.
+
+    More malformed rows than ``max_bad_share`` of those looked at are an error, fewer a warning.
+    """
+    for facts in splits.values():
+        _judge_split(facts, max_bad_share, report)
+    if train in splits and splits[train].rows < rows_per_step:
+        report.error(
+            f"Split {train} has {splits[train].rows} rows; one step takes {rows_per_step} "
+            "(batch x accumulation x GPUs x nodes).",
+            "Take a larger percentage of the data, or a smaller batch.",
+        )
+    if train in splits and test in splits:
+        _judge_overlap(splits[train], splits[test], report)
+
+
+def _judge_split(facts: SplitFacts, max_bad_share: float, report: Report) -> None:
+    seen = facts.survey
+    looked = "all" if facts.complete else f"the first {seen.rows}"
+    report.note(
+        f"Split {facts.name}: {facts.rows} rows, of which {looked} were looked at; "
+        f"{seen.tokens_per_row:.0f} tokens a row, {seen.longest} in the longest (estimated)."
+    )
+    if facts.rows == 0:
+        report.error(f"Split {facts.name} has no rows.", "Take a larger percentage of the data.")
+    if seen.malformed:
+        _judge_malformed(facts, max_bad_share, report)
+    for count, what, change in (
+        (seen.empty, "with an empty message", "Filter them out before training."),
+        (
+            seen.not_alternating,
+            "whose roles do not alternate from user to assistant",
+            "Chat templates may refuse them; mend or filter them.",
+        ),
+        (
+            seen.over_long,
+            "longer than max_seq_length",
+            "Their ends are cut off; raise max_seq_length, or filter them.",
+        ),
+        (
+            seen.secrets,
+            "with what looks like a password or key",
+            "Look at them before a model learns them.",
+        ),
+    ):
+        if count:
+            report.warn(f"Split {facts.name} has {count} of {seen.rows} rows {what}.", change)
+
+
+def _judge_malformed(facts: SplitFacts, max_bad_share: float, report: Report) -> None:
+    seen = facts.survey
+    say = report.error if seen.malformed > max_bad_share * seen.rows else report.warn
+    say(
+        f"Split {facts.name} has {seen.malformed} of {seen.rows} malformed rows: "
+        f"{'; '.join(seen.malformed_first)}.",
+        "A row is {prompt: text, messages: [{role, content}], prompt_id: text}.",
+    )
+
+
+def _judge_overlap(train: SplitFacts, test: SplitFacts, report: Report) -> None:
+    same = len(train.survey.fingerprints & test.survey.fingerprints)
+    if same:
+        report.warn(
+            f"{same} conversations are in both {train.name} and {test.name}.",
+            "The evaluation looks better than the model is; take them out of one of the two.",
+        )

@@ -1,0 +1,52 @@
+"""Whether a model may be fine-tuned today."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from finetuning.form.run import ModelChoice
+from finetuning.planning.findings import Report
+from finetuning.planning.model_card import ModelCard
+
+#: A retirement that is nearer than this is warned of.
+SOON = timedelta(days=90)
+
+
+def check_model_card(
+    model: str, card: ModelCard, choice: ModelChoice, today: date, report: Report
+) -> None:
+    """Say what the card means for a run that begins ``today``."""
+    for problem in card.problems:
+        report.warn(
+            f"The card of {model} has a field '{problem.field}' that cannot be read: "
+            f"{problem.why}.",
+            "It is left out; look at the card in the catalogue.",
+        )
+    if not card.fine_tunes_chat:
+        tasks = ", ".join(card.finetune_tasks or ()) or "none"
+        report.error(
+            f"{model} cannot be fine-tuned for chat completion (its card's tasks: {tasks}).",
+            "Choose a chat model that the catalogue offers for fine-tuning.",
+        )
+    if card.archived:
+        _outdated(report, choice, f"{model} is archived.")
+    for what, day in (
+        ("fine-tuning", card.finetune_retires),
+        ("inference", card.inference_retires),
+    ):
+        if day is not None and day <= today:
+            _outdated(report, choice, f"{model} was retired for {what} on {day}.")
+        elif day is not None and day - today <= SOON:
+            days = (day - today).days
+            report.warn(
+                f"{model} retires for {what} on {day}, in {days} days.",
+                "Move to a newer model before then.",
+            )
+    report.note(f"{model} is pinned; its licence: {card.licence or 'the card names none'}.")
+
+
+def _outdated(report: Report, choice: ModelChoice, what: str) -> None:
+    if choice.allow_retired:
+        report.warn(what, "You asked for it with run.model.allow_retired.")
+    else:
+        report.error(what, "Choose a live model or version, or set run.model.allow_retired.")

@@ -1,0 +1,1 @@
+"""Recipes: everything that one kind of fine-tune implies, as one value each."""

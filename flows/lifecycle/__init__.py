@@ -1,0 +1,1 @@
+"""What keeps any run honest: its owner, its cleanup, its cancellation, its events."""

@@ -1,0 +1,66 @@
+"""A run that nobody supervises is cancelled too.
+
+A runner or worker stops the process of a run that is cancelled. A plain script has neither: Prefect
+only writes the wish down. So such a run looks at its own state, and stops itself as a supervisor
+would, by SIGTERM; it then ends Cancelled rather than Crashed, once it has cleaned up.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect import Flow, State
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import PrefectException
+from prefect.states import Cancelled
+
+#: Seconds between two looks at the run's own state.
+LOOK_EVERY_S = 5.0
+
+
+_stopped: set[UUID] = set()
+
+
+def watch_for_cancellation(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Hook: as the body begins, look after the run's own state if no supervisor does.
+
+    A flow outside the main thread cannot be stopped by a signal, and is not watched.
+    """
+    supervised = os.environ.get("PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS") == "false"
+    if not supervised and threading.current_thread() is threading.main_thread():
+        threading.Thread(target=_watch, args=(flow_run.id, threading.Event()), daemon=True).start()
+
+
+def _watch(flow_run_id: UUID, never: threading.Event) -> None:
+    while not never.wait(LOOK_EVERY_S):
+        state = _state_of(flow_run_id)
+        if state is not None and (state.is_cancelling() or state.is_cancelled()):
+            _stopped.add(flow_run_id)
+            signal.raise_signal(signal.SIGTERM)
+            return
+        if state is not None and state.is_final():
+            return
+
+
+def _state_of(flow_run_id: UUID) -> State[Any] | None:
+    try:
+        with get_client(sync_client=True) as client:
+            return client.read_flow_run(flow_run_id).state
+    except (httpx.HTTPError, PrefectException):  # the server is away: look again later
+        return None
+
+
+def end_as_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Hook: a run that stopped itself because it was cancelled is Cancelled, not Crashed."""
+    if flow_run.id in _stopped:
+        with get_client(sync_client=True) as client:
+            cancelled: State[Any] = Cancelled(
+                message="Cancelled; the run stopped itself and cleaned up."
+            )
+            client.set_flow_run_state(flow_run.id, cancelled, force=True)

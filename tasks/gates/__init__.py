@@ -1,1 +1,0 @@
-"""The gates: each asks Azure for facts of one kind; none creates anything."""

@@ -1,0 +1,149 @@
+"""Models: the foundation model of the registry, and the fine-tuned one with its lineage."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from prefect import get_run_logger
+from prefect.assets import Asset, AssetProperties, add_asset_metadata, materialize
+from prefect.cache_policies import NO_CACHE
+
+from finetuning.azure.client import open_client, open_registry
+from finetuning.azure.ownership import Ownership
+from finetuning.azure.rest import get_model_version
+from finetuning.azure.settings import Settings
+from finetuning.form.results import Foundation, RegisteredModel, Result
+from finetuning.form.run import ModelChoice
+from finetuning.planning.facts import ModelFacts
+from finetuning.planning.findings import Report
+from finetuning.planning.model_card import read_card
+from finetuning.planning.rules.model import check_model_card
+from tasks.step import azure_step, put_on_tags
+
+if TYPE_CHECKING:
+    pass
+
+
+@azure_step("Gate: the foundation model")
+def check_model(settings: Settings, choice: ModelChoice) -> ModelFacts:
+    """Resolve version or label once for the whole run, and read the card."""
+    report = Report("model")
+    try:
+        version = choice.version or _labelled(settings, choice)
+        found = get_model_version(settings, choice.name, version)
+    except _not_found() as error:
+        if getattr(error, "status_code", 404) not in (None, 404):
+            raise
+        wanted = f"{choice.name}:{choice.version or choice.label}"
+        report.error(
+            f"Model '{wanted}' is not in registry '{settings.registry_name}'.",
+            "Check run.model.name, version and label against the model catalogue.",
+        )
+        return ModelFacts(findings=report.findings)
+    properties = found.get("properties") or {}
+    card = read_card(properties)
+    check_model_card(f"{choice.name}:{version}", card, choice, datetime.now(UTC).date(), report)
+    return ModelFacts(
+        foundation=_foundation(choice.name, version, found), card=card, findings=report.findings
+    )
+
+
+def _not_found() -> tuple[type[Exception], ...]:
+    """Return what a missing model looks like: 404, or the SDK's own refusal of a label."""
+    from azure.ai.ml.exceptions import MlException
+    from azure.core.exceptions import HttpResponseError
+
+    return (HttpResponseError, MlException)
+
+
+def _labelled(settings: Settings, choice: ModelChoice) -> str:
+    found = open_registry(settings).models.get(choice.name, label=choice.label)
+    return str(found.version)
+
+
+def _foundation(name: str, version: str, found: dict[str, Any]) -> Foundation:
+    properties = found.get("properties") or {}
+    return Foundation(
+        name=name,
+        version=version,
+        id=str(found["id"]),
+        tags={str(key): str(value) for key, value in (properties.get("tags") or {}).items()},
+        properties=dict(properties.get("properties") or {}),
+    )
+
+
+OUTPUT = "trained_model"
+
+
+@azure_step("Register the fine-tuned model")
+def register_model(
+    settings: Settings, job: str, name: str, version: str, base: Foundation, owner: Ownership
+) -> RegisteredModel:
+    """Register the job's output as a model of the workspace; adopt the one an earlier try made.
+
+    The path names the job, so Azure keeps the lineage: model, job, base model, data.
+    """
+    from azure.ai.ml.constants import AssetTypes
+    from azure.ai.ml.entities import Model
+    from azure.core.exceptions import ResourceNotFoundError
+
+    client = open_client(settings)
+    adopted = True
+    try:
+        found = client.models.get(name, version=version)
+    except ResourceNotFoundError:
+        adopted = False
+        found = client.models.create_or_update(
+            Model(
+                path=f"azureml://jobs/{job}/outputs/{OUTPUT}",
+                type=AssetTypes.MLFLOW_MODEL,
+                name=name,
+                version=version,
+                description=f"{base.name}, fine-tuned for chat completion",
+                tags={**owner.tags, "base_model": f"{base.name}:{base.version}", "job": job},
+            )
+        )
+    get_run_logger().info("model %s version %s %s", name, version, "found" if adopted else "made")
+    return RegisteredModel(name=name, version=version, id=str(found.id), adopted=adopted)
+
+
+def record_lineage(settings: Settings, result: Result) -> None:
+    """Say that the registered model was made of the base model and the prepared data.
+
+    Prefect shows assets by their keys, which are Azure's own ids.
+    """
+    base = Asset(key=_key(result.model.id))
+    data = Asset(
+        key=f"hf://{result.data.dataset}/{result.data.commit}",
+        properties=AssetProperties(name=f"{result.data.dataset} at {result.data.commit[:12]}"),
+    )
+    workspace = f"{settings.subscription_id}/{settings.resource_group}/{settings.workspace_name}"
+    registered = result.registered
+    model = Asset(
+        key=_key(f"azureml://{workspace}/models/{registered.name}/{registered.version}"),
+        properties=AssetProperties(
+            name=f"{registered.name} {registered.version}", url=result.job.studio_url or None
+        ),
+    )
+
+    @materialize(
+        model,
+        by="azure-ml",
+        name="Record the lineage",
+        asset_deps=[base, data],
+        cache_policy=NO_CACHE,
+    )
+    def recorded() -> None:
+        put_on_tags({"report"})  # as every step's: Prefect's server is not asked for their slots
+        losses = {"loss_first": result.metrics.loss_first, "loss_last": result.metrics.loss_last}
+        add_asset_metadata(model, {"job": result.job.name, "rows": result.data.rows, **losses})
+
+    recorded()
+
+
+def _key(name: str) -> str:
+    """Return a text as an asset's key: a URI without spaces."""
+    uri = name if "://" in name else f"azureml://{name.lstrip('/')}"
+    return re.sub(r"[^\w./:@-]", "-", uri)

@@ -1,1 +1,0 @@
-"""The way into an Azure ML workspace: settings, the one client factory, types, errors."""
