@@ -29,6 +29,34 @@ def prefect_server(home: Path, port: int, *expected: str) -> Iterator[dict[str, 
     assert_sound(home / "server.log", expected=expected)
 
 
+@contextmanager
+def used_here(api: str) -> Iterator[None]:
+    """Point this process and all its threads at a server, as Prefect's own test harness does."""
+    from prefect import context
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with (
+        temporary_settings({PREFECT_API_URL: api}),
+        context._temporary_global_settings_context(context.get_settings_context()),
+    ):
+        yield
+        send_what_waits()
+
+
+def send_what_waits() -> None:
+    """Send the log lines and events that Prefect holds back, while their server is there."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+    from prefect.utilities.asyncutils import run_coro_as_sync
+
+    async def send() -> None:
+        for sending in (APILogWorker.instance().drain(), EventsWorker.drain_all()):
+            if sending is not None and not isinstance(sending, bool):
+                await sending
+
+    run_coro_as_sync(send())
+
+
 def assert_sound(*logs: Path, expected: tuple[str, ...] = ()) -> None:
     """Fail with the unexpected errors that the logs of a server's programs show."""
     errors = [
