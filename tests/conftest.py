@@ -161,14 +161,12 @@ def azure_env(emulator: RunningEmulator) -> Iterator[RunningEmulator]:
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A real Prefect server with a database of its own, for the whole session."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
     from deployments.local_stack import free_port
     from tests.support import prefect_servers
 
     home = tmp_path_factory.mktemp("prefect")
     with (
         prefect_servers.prefect_server(home, free_port()) as settings,
-        temporary_settings({PREFECT_API_URL: settings["PREFECT_API_URL"]}),
+        prefect_servers.used_here(settings["PREFECT_API_URL"]),
     ):
         yield

@@ -34,6 +34,8 @@ from tests.flows.watching import QUICK, Stage, until
 from tests.support.prefect_servers import prefect_server as own_server
 
 pytestmark = pytest.mark.slow
+#: What the server makes of an event that names a run it does not have.
+UNKNOWN_RUN = "resume_flow_run"
 
 CODE = "known-to-event-grid-only"
 
@@ -68,7 +70,7 @@ def watched(hook: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
     """A server with the automations, an emulator that sends its events, and the flow served."""
     folder = tmp_path_factory.mktemp("suspended")
     with (
-        own_server(folder / "prefect", free_port()) as prefect,
+        own_server(folder / "prefect", free_port(), UNKNOWN_RUN) as prefect,
         running_emulator(
             folder / "state", "--preload", "--event-webhook", address(hook)
         ) as emulator,

@@ -21,7 +21,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from deployments.local_stack import free_port, running
 from finetuning.form.run import FineTune
 from tests.conftest import RunningEmulator, environment
-from tests.support.prefect_servers import prefect_server
+from tests.support.prefect_servers import prefect_server, send_what_waits
 
 T = TypeVar("T")
 #: Quick looks, so that a test waits for what happens and not for a poll.
@@ -67,7 +67,7 @@ class Stage:
         """
         with self.prefect(), environment(self.env):
             yield
-            _send_what_waits()
+            send_what_waits()
 
     @contextmanager
     def program(self, *argv: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -141,19 +141,6 @@ class Stage:
 
     def endpoints(self) -> list[str]:
         return [one["name"] for one in self.emulator.summary()["endpoints"]]
-
-
-def _send_what_waits() -> None:
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-    from prefect.utilities.asyncutils import run_coro_as_sync
-
-    async def send() -> None:
-        for sending in (APILogWorker.instance().drain(), EventsWorker.drain_all()):
-            if sending is not None and not isinstance(sending, bool):
-                await sending
-
-    run_coro_as_sync(send())
 
 
 def flow_processes(runner: subprocess.Popen[bytes]) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from finetuning.azure import naming, ownership
+from finetuning.azure import ownership
 from finetuning.azure.client import open_client, open_registry
 from finetuning.azure.settings import Settings, load_settings
 from finetuning.errors import CredentialError, DataError, ResourceMissing
