@@ -10,15 +10,15 @@ from prefect.futures import PrefectFuture
 from finetuning.azure.ownership import Decision, Ownership, decide
 from finetuning.azure.settings import Settings
 from finetuning.errors import FineTuneError, OrphansRemain
+from finetuning.form.context import RunContext
 from finetuning.form.run import Deadlines
+from flows.lifecycle.context import FINE_TUNE
 from flows.lifecycle.events import tell_of_expired
 from flows.lifecycle.runs import find_owners
 from tasks.connection import find_settings
 from tasks.endpoint import delete_endpoint
 from tasks.orphans import find_orphans, publish_reaping
 from tasks.training import stop_job
-
-FLOW = "fine-tune"
 
 
 @flow(name="reap", validate_parameters=True, on_completion=[tell_of_expired])
@@ -45,7 +45,7 @@ def reap(
     settings = find_settings()
     found = find_orphans(settings)
     owners = find_owners(
-        FLOW,
+        FINE_TUNE,
         {one.flow_run_id for one in found},
         timedelta(minutes=silent_minutes),
         timedelta(minutes=pending_minutes),
@@ -65,10 +65,11 @@ def remove(settings: Settings, doomed: list[Decision], deadlines: Deadlines) -> 
     removals: dict[str, PrefectFuture[bool]] = {}
     for one in (decision.found for decision in doomed):
         owner = Ownership(flow_run_id=one.flow_run_id, key=one.key, tags={})
+        context = RunContext(settings=settings, owner=owner, deadlines=deadlines)
         if one.kind == "endpoint":
-            removals[one.name] = delete_endpoint.submit(settings, one.name, owner, deadlines)
+            removals[one.name] = delete_endpoint.submit(context, one.name)
         else:
-            removals[one.name] = stop_job.submit(settings, one.name, deadlines)
+            removals[one.name] = stop_job.submit(context, one.name)
     failures = {}
     for name, removal in removals.items():
         try:
