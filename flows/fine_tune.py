@@ -34,36 +34,34 @@ def run_name() -> str:
 @flow(name=FINE_TUNE, flow_run_name=run_name, validate_parameters=True, **SUPERVISED)
 def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; the UI's form shows it
     """Fine-tune a model, serve it, ask it questions, and leave nothing running."""
-    refuse_to_suspend_alone(run)
-    context = run_context(run)
+    refuse_to_suspend_alone(run.waiting)
+    context = run_context()
     connect(context.settings)
     plan = settle_plan(context, run)  # every gate; an error anywhere creates nothing
     with guarded(context, plan) as guard:
-        trained = train(context, run, plan, guard, then_serve=True)
-        served = serve(context, run, plan, trained, guard)
+        trained = train(context, plan, guard, then_serve=True)
+        served = serve(context, plan, trained, guard)
     result = Result(**dict(trained), **dict(served))
     record_lineage(context.settings, result)
     return publish_result(result)
 
 
-def train(
-    context: RunContext, run: FineTune, plan: Plan, guard: Guard, *, then_serve: bool = False
-) -> Trained:
-    """Train the model and register it.
+def train(context: RunContext, plan: Plan, guard: Guard, *, then_serve: bool = False) -> Trained:
+    """Train the model and register it; nothing is served.
 
-    Nothing is served. ``then_serve``: begin the endpoint, which costs nothing without a deployment,
-    while the job trains.
+    ``then_serve``: begin the endpoint, which costs nothing without a deployment, while the job
+    trains.
     """
     compute = ensure_compute.submit(context, plan.compute)
-    prepared = preparation(run.data).submit(run.data, context.settings)
-    checked = check_prepared_data.submit(prepared, plan, run.data.max_bad_share)
+    prepared = preparation(plan.data).submit(plan.data, context.settings)
+    checked = check_prepared_data.submit(prepared, plan)
     uploaded = upload_data.submit(context, prepared)
     cluster, data, files = compute.result(), prepared.result(), uploaded.result()
     checked.result()  # the last gate: what follows costs
     job = submit_training(context, plan, cluster, files)
     if then_serve:
         guard.begin_endpoint()
-    suspend_while_training(context.settings, run, job, guard)
+    suspend_while_training(context, plan, job, guard)
     job = wait_for_training(context, job, guard.spending)
     metrics = review_metrics.submit(context, plan.job.experiment, job.name)
     registered = register_model(context, plan, job.name)
@@ -78,11 +76,11 @@ def train(
     )
 
 
-def serve(context: RunContext, run: FineTune, plan: Plan, trained: Trained, guard: Guard) -> Served:
+def serve(context: RunContext, plan: Plan, trained: Trained, guard: Guard) -> Served:
     """Deploy the registered model with all of the traffic, and ask it questions."""
     endpoint = guard.begin_endpoint().result()
     guard.spending.serving_began()
     deployment = deploy_model(context, plan.serving, trained.registered.id, guard.spending)
     asked = fetch_data(context, trained.data, find_recipe(plan.recipe).splits.asked)
-    answers = test_endpoint(context, plan, deployment, asked, run.test)
-    return Served(endpoint=endpoint, endpoint_kept=run.endpoint.keep, answers=answers)
+    answers = test_endpoint(context, plan, deployment, asked)
+    return Served(endpoint=endpoint, endpoint_kept=plan.serving.choice.keep, answers=answers)

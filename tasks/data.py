@@ -90,7 +90,7 @@ def _look(source: Source, name: str, choice: DataChoice, max_seq_length: int | N
 
 
 @azure_step("Gate: the prepared data")
-def check_prepared_data(data: PreparedData, plan: Plan, max_bad_share: float) -> list[Finding]:
+def check_prepared_data(data: PreparedData, plan: Plan) -> list[Finding]:
     """Look at every row of the prepared files, before anything is submitted.
 
     A file that this machine does not have was prepared, and looked at, on another: it is left out.
@@ -105,7 +105,7 @@ def check_prepared_data(data: PreparedData, plan: Plan, max_bad_share: float) ->
         if file.here
     }
     used = find_recipe(plan.recipe).splits
-    check_data(splits, used, plan.job.rows_per_step, max_bad_share, report)
+    check_data(splits, used, plan.job.rows_per_step, plan.data.max_bad_share, report)
     refused = errors(report.findings)
     if refused:
         raise PlanRefused([str(one) for one in refused])

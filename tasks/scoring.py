@@ -17,7 +17,6 @@ from finetuning.errors import AnswerError, DataError
 from finetuning.form.context import RunContext
 from finetuning.form.data import PreparedFile
 from finetuning.form.results import Answer
-from finetuning.form.run import TestChoice
 from finetuning.planning.plan import Plan
 from finetuning.recipes import Recipe, find_recipe
 from tasks.step import azure_step
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 @azure_step("Test the endpoint")
 def test_endpoint(
-    context: RunContext, plan: Plan, deployment: str, asked: PreparedFile, choice: TestChoice
+    context: RunContext, plan: Plan, deployment: str, asked: PreparedFile
 ) -> list[Answer]:
     """Ask the endpoint about some of the ``asked`` rows; show each answer beside its reference.
 
@@ -38,6 +37,7 @@ def test_endpoint(
     endpoint = _Endpoint(
         open_client(context.settings), find_recipe(plan.recipe), plan.serving.endpoint, deployment
     )
+    choice = plan.test
     sampling = choice.model_dump(exclude={"rows", "seed"})
     picked = pick_rows(Path(asked.path), asked.rows, choice.rows, choice.seed)
     answers = [endpoint.ask(messages, sampling) for messages in picked]

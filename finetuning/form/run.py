@@ -21,6 +21,8 @@ Scheduler = Literal[
 Scalar = str | int | float | bool
 
 
+#: How a run waits for its job: with its process, or without one.
+Waiting = Literal["attached", "suspended"]
 AssetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")]
 
 
@@ -236,7 +238,7 @@ class FineTune(Choice):
     )
     endpoint: EndpointChoice = Field(default_factory=EndpointChoice, description="The endpoint.")
     test: TestChoice = Field(default_factory=TestChoice, description="The questions asked of it.")
-    waiting: Literal["attached", "suspended"] = Field(
+    waiting: Waiting = Field(
         "attached",
         description="While the job trains: attached, the run's process watches it; suspended, the "
         "process ends and the run is resumed when the job has ended (needs a deployment).",

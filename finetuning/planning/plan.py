@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
+from finetuning.form.data import DataChoice
 from finetuning.form.results import Foundation
-from finetuning.form.run import ComputeChoice, EndpointChoice, Scalar
+from finetuning.form.run import ComputeChoice, EndpointChoice, Scalar, TestChoice, Waiting
 from finetuning.planning.facts import Fact
 from finetuning.planning.findings import Finding
 from finetuning.planning.parameters import Parameter
@@ -60,10 +61,13 @@ class Plan(Fact):
     """Everything settled before the first thing is created."""
 
     recipe: str
-    job: JobPlan
+    data: DataChoice
     compute: ComputePlan
+    job: JobPlan
     registration: Registration
     serving: Serving
+    test: TestChoice
+    waiting: Waiting
     estimate: Estimate | None
     budget: float | None
 

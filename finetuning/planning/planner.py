@@ -192,6 +192,9 @@ class _Planner:
         allowed = self.model.card.finetune_sizes
         return Plan(
             recipe=self.recipe.name,
+            data=self.run.data,
+            test=self.run.test,
+            waiting=self.run.waiting,
             job=JobPlan(
                 name=naming.job_name(self.key),
                 display_name=self.display_name,

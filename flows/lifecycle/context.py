@@ -35,12 +35,13 @@ def own(flow: str, lifetime: timedelta, key: str | None = None, *, keep: bool = 
     return Ownership(flow_run_id=flow_run_id, key=derived, tags=tags)
 
 
-def run_context(run: FineTune) -> RunContext:
-    """Return what the steps of a fine-tune are handed.
+def run_context() -> RunContext:
+    """Return what the steps of this fine-tune are handed, as its parameters say.
 
     Raises:
         SettingsError: the connection is not configured.
     """
+    run: FineTune = flow_run.parameters["run"]
     lifetime = timedelta(minutes=run.deadlines.total_minutes)
     if run.endpoint.keep:
         lifetime += timedelta(hours=run.endpoint.keep_hours)

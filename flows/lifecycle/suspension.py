@@ -17,10 +17,11 @@ from prefect import get_run_logger
 from prefect.flow_runs import suspend_flow_run
 from prefect.runtime import deployment
 
-from finetuning.azure.settings import Settings
 from finetuning.errors import SettingsError
+from finetuning.form.context import RunContext
 from finetuning.form.results import SubmittedJob
-from finetuning.form.run import FineTune
+from finetuning.form.run import Waiting
+from finetuning.planning.plan import Plan
 from flows.lifecycle.cleanup import Guard
 from flows.lifecycle.runs import GRACE
 from tasks.training import has_training_ended
@@ -29,13 +30,13 @@ from tasks.training import has_training_ended
 LEAST_S = 60.0
 
 
-def refuse_to_suspend_alone(run: FineTune) -> None:
+def refuse_to_suspend_alone(waiting: Waiting) -> None:
     """Refuse, before anything is created, what could never be resumed.
 
     Raises:
         SettingsError: the run shall be suspended, but has no deployment.
     """
-    if run.waiting == "suspended" and deployment.id is None:
+    if waiting == "suspended" and deployment.id is None:
         raise SettingsError(
             "run.waiting is 'suspended', but this run has no deployment that could resume it. "
             "Trigger the deployment fine-tune/weekly, or set run.waiting to 'attached'."
@@ -43,7 +44,7 @@ def refuse_to_suspend_alone(run: FineTune) -> None:
 
 
 def suspend_while_training(
-    settings: Settings, run: FineTune, job: SubmittedJob, guard: Guard
+    context: RunContext, plan: Plan, job: SubmittedJob, guard: Guard
 ) -> None:
     """End this process until the job has ended; return at once where there is nothing to gain.
 
@@ -53,11 +54,12 @@ def suspend_while_training(
     Raises:
         Pause: Prefect's signal that ends the process; the run begins again from the top.
     """
-    if run.waiting != "suspended" or has_training_ended(settings, job.name):
+    limits = context.deadlines
+    if plan.waiting != "suspended" or has_training_ended(context.settings, job.name):
         return
     for future in guard.begun:
-        future.wait(run.deadlines.deployment_minutes * 60)
-    left = run.deadlines.training_minutes * 60 - job.age(datetime.now(UTC))
+        future.wait(limits.deployment_minutes * 60)
+    left = limits.training_minutes * 60 - job.age(datetime.now(UTC))
     if left <= 0:
         return
     wake = min(left, max(guard.spending.seconds_left(), LEAST_S))
