@@ -12,47 +12,45 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from emulator.arm import invalid_content
-from emulator.assets import Assets
-from emulator.base_weights import BaseWeights
+from emulator import admin
 from emulator.catalogue import Catalogue, load_catalogue
 from emulator.clock import Clock, ScaledClock
-from emulator.computes import Computes
 from emulator.configuration import REGION, Configuration
-from emulator.errors import ArmError, NotEmulated, arm_error
-from emulator.events import Webhook
 from emulator.faults import Faults, Journal, host_of
-from emulator.guard import guard
-from emulator.hub import ROUTES as HUB
-from emulator.hub import Hub
-from emulator.job_inputs import Locations
-from emulator.job_records import Jobs
 from emulator.latency import Profile
-from emulator.nodes import Nodes
-from emulator.operations import Operations
-from emulator.processes import Processes
-from emulator.routes import (
-    admin,
-    assets,
-    blobs,
-    computes,
-    datastores,
-    endpoints,
-    history,
-    identity,
-    jobs,
-    metadata,
-    registries,
-    scoring,
-    tracking,
-    workspaces,
-)
-from emulator.runner import Runner
-from emulator.scorers import Scorers
-from emulator.serving import Serving
-from emulator.storage import Storage
+from emulator.processes.children import Processes
+from emulator.protocol.errors import ArmError, NotEmulated, arm_error
+from emulator.protocol.guard import guard
+from emulator.protocol.operations import Operations
+from emulator.protocol.resources import invalid_content
+from emulator.services.assets import routes as assets
+from emulator.services.assets.versions import Assets
+from emulator.services.compute import routes as computes
+from emulator.services.compute.clusters import Computes
+from emulator.services.compute.nodes import Nodes
+from emulator.services.discovery import routes as metadata
+from emulator.services.hub import ROUTES as HUB
+from emulator.services.hub import Hub
+from emulator.services.identity import routes as identity
+from emulator.services.jobs import routes as jobs
+from emulator.services.jobs.base_weights import BaseWeights
+from emulator.services.jobs.events import Webhook
+from emulator.services.jobs.inputs import Locations
+from emulator.services.jobs.records import Jobs
+from emulator.services.jobs.runner import Runner
+from emulator.services.registry import routes as registries
+from emulator.services.serving import routes as endpoints
+from emulator.services.serving import scoring
+from emulator.services.serving.endpoints import Serving
+from emulator.services.serving.scorers import Scorers
+from emulator.services.storage import datastores
+from emulator.services.storage import routes as blobs
+from emulator.services.storage.blobs import Storage
+from emulator.services.tracking import history
+from emulator.services.tracking import routes as tracking
+from emulator.services.tracking.server import TrackingServer
+from emulator.services.workspace import routes as workspaces
 from emulator.store import Store
-from emulator.tracking_server import TrackingServer
 
 WORKLOADS = Path(__file__).with_name("workloads")
 SCORER = WORKLOADS / "score.py"

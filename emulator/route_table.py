@@ -2,11 +2,14 @@
 
 from starlette.routing import Route
 
+from emulator import admin
 from emulator.app import api_routes, management_routes
-from emulator.arm import PROVIDER, WORKSPACE
-from emulator.hub import ROUTES as HUB
-from emulator.routes import admin, blobs, identity, scoring
-from emulator.routes.registries import REGISTRY
+from emulator.protocol.resources import PROVIDER, WORKSPACE
+from emulator.services.hub import ROUTES as HUB
+from emulator.services.identity import routes as identity
+from emulator.services.registry.routes import REGISTRY
+from emulator.services.serving import scoring
+from emulator.services.storage import routes as blobs
 
 SHORT = {
     WORKSPACE: "{WS}",

@@ -13,8 +13,7 @@ import pytest
 
 from emulator.server import Taken
 from tests.conftest import ROOT, running_emulator
-
-from .in_process import InProcess
+from tests.emulator.support.in_process import InProcess
 
 
 def command(*arguments, **options):
@@ -146,7 +145,7 @@ sys.exit(main())
 
 
 def launch(state):
-    from .in_process import SCORER
+    from tests.emulator.support.in_process import SCORER
 
     process = subprocess.Popen(
         [sys.executable, "-c", LAUNCHER, str(SCORER), "--state", str(state)],

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from emulator.processes import Processes
+from emulator.processes.children import Processes
 
 ROOT = Path(__file__).parents[3]
 WORKLOADS = ROOT / "emulator" / "workloads"

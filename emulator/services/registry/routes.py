@@ -1,0 +1,141 @@
+"""The registry ``azureml``: its models and components, read only, as the catalogue has them."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from emulator.configuration import REGION
+from emulator.protocol.errors import ArmError, NotEmulated
+from emulator.protocol.resources import emulator_of, page
+
+REGISTRY_NAME = "azureml"
+REGISTRY = (
+    "/subscriptions/{subscription}/resourceGroups/{group}"
+    "/providers/Microsoft.MachineLearningServices/registries/{registry}"
+)
+
+
+def _known(request: Request) -> list[dict[str, Any]]:
+    """All versions of all assets of the kind. Raises ArmError 404, NotEmulated: other kinds."""
+    catalogue = emulator_of(request).catalogue
+    kinds = {"models": catalogue.models, "components": catalogue.components}
+    names = request.path_params
+    if names["registry"].lower() != REGISTRY_NAME:
+        text = f"The registry '{names['registry']}' was not found."
+        raise ArmError(404, "RegistryNotFound", text)
+    if names["kind"].lower() not in kinds:
+        raise NotEmulated(f"{names['kind']} of a registry; there are {' and '.join(kinds)}.")
+    return kinds[names["kind"].lower()]
+
+
+def _entries(request: Request) -> list[dict[str, Any]]:
+    """All versions of the named asset, the newest first."""
+    name = request.path_params["name"].lower()
+    found = [entry for entry in _known(request) if entry["name"].lower() == name]
+    return sorted(found, key=lambda entry: str(entry["created"]), reverse=True)
+
+
+def _shown(request: Request, entry: dict[str, Any]) -> dict[str, Any]:
+    kind = request.path_params["kind"]
+    names = request.path_params
+    created = {"createdAt": entry["created"], "lastModifiedAt": entry["created"]}
+    return {
+        "id": f"azureml://registries/{names['registry']}/{kind}/{entry['name']}"
+        f"/versions/{entry['version']}",
+        "name": entry["version"],
+        "type": f"Microsoft.MachineLearningServices/registries/{kind}/versions",
+        "properties": entry["properties"],
+        "systemData": {**created, "createdBy": "Microsoft", "createdByType": "User"},
+    }
+
+
+def _missing(request: Request, version: str = "") -> ArmError:
+    names = request.path_params
+    what = f"{names['name']}:{version}" if version else names["name"]
+    text = f"The {names['kind'].rstrip('s')} '{what}' was not found in '{names['registry']}'."
+    return ArmError(404, "UserError", text)
+
+
+async def list_containers(request: Request) -> Response:
+    names = dict.fromkeys(entry["name"] for entry in _known(request))
+    return page(request, [_container(request, name) for name in names])
+
+
+async def list_versions(request: Request) -> Response:
+    """The versions, the newest first unless ``$orderBy`` says ``asc``."""
+    found = _entries(request)
+    if request.query_params.get("$orderBy", "").lower().endswith(" asc"):
+        found.reverse()
+    return page(request, [_shown(request, entry) for entry in found])
+
+
+async def get_version(request: Request) -> Response:
+    version = request.path_params["version"]
+    for entry in _entries(request):
+        if entry["version"] == version:
+            return JSONResponse(_shown(request, entry))
+    raise _missing(request, version)
+
+
+async def get_container(request: Request) -> Response:
+    """The asset without a version: which one is the latest, which would come next."""
+    found = _entries(request)
+    if not found:
+        raise _missing(request)
+    return JSONResponse(_container(request, found[0]["name"]))
+
+
+def _container(request: Request, name: str) -> dict[str, Any]:
+    versions = [entry for entry in _known(request) if entry["name"] == name]
+    newest = max(versions, key=lambda entry: str(entry["created"]))
+    names = request.path_params
+    return {
+        "id": f"azureml://registries/{names['registry']}/{names['kind']}/{name}",
+        "name": name,
+        "type": f"Microsoft.MachineLearningServices/registries/{names['kind']}",
+        "properties": {
+            "latestVersion": newest["version"],
+            "isArchived": False,
+            "tags": {},
+            "properties": {},
+        },
+        "systemData": {"createdAt": newest["created"], "createdBy": "Microsoft"},
+    }
+
+
+async def get_registry(request: Request) -> Response:
+    emulator = emulator_of(request)
+    name = request.path_params["registry"]
+    if name.lower() != REGISTRY_NAME:
+        raise ArmError(404, "ResourceNotFound", f"The registry '{name}' was not found.")
+    return JSONResponse(
+        {
+            "id": request.url.path,
+            "name": name,
+            "location": REGION,
+            "type": "Microsoft.MachineLearningServices/registries",
+            "properties": {
+                "discoveryUrl": f"https://{emulator.config.api_host}/registrymanagement/v1.0"
+                f"/registries/{name}/discovery",
+                "managedResourceGroup": {"resourceId": ""},
+                "regionDetails": [],
+            },
+        }
+    )
+
+
+def _routes(prefix: str) -> list[Route]:
+    asset = prefix + REGISTRY + "/{kind:str}/{name}"
+    return [
+        Route(prefix + REGISTRY, get_registry, methods=["GET"]),
+        Route(prefix + REGISTRY + "/{kind:str}", list_containers, methods=["GET"]),
+        Route(asset, get_container, methods=["GET"]),
+        Route(asset + "/versions", list_versions, methods=["GET"]),
+        Route(asset + "/versions/{version}", get_version, methods=["GET"]),
+    ]
+
+
+ROUTES = _routes("/mferp/managementfrontend")
+MANAGEMENT = _routes("")
