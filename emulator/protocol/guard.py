@@ -2,19 +2,16 @@
 
 import re
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from emulator.clock import Clock
 from emulator.configuration import Configuration
 from emulator.protocol import tokens
 from emulator.protocol.errors import ArmError, arm_error
-from emulator.services.workspace.routes import check_scope
-
-if TYPE_CHECKING:
-    from emulator.app import Emulator
+from emulator.protocol.scopes import check_scope
 
 #: Paths that answer without a token, as on Azure: they tell where things are, or are signed.
 OPEN = re.compile(r"^/(metadata/|discovery/|registrymanagement/)|/runs/[^/]+/logs/", re.IGNORECASE)
@@ -23,19 +20,19 @@ VERBS = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELET
 PROVIDER = "Microsoft.MachineLearningServices/workspaces"
 
 
-def guard(emulator: "Emulator", routes: list[Route]) -> list[Route]:
+def guard(config: Configuration, clock: Clock, routes: list[Route]) -> list[Route]:
     """The routes, each checked first; their paths are compared without case, as ARM does."""
     for route in routes:
         route.path_regex = re.compile(route.path_regex.pattern, re.IGNORECASE)
-        route.app = _checked(emulator, route.app)
+        route.app = _checked(config, clock, route.app)
     return routes
 
 
-def _checked(emulator: "Emulator", app: ASGIApp) -> ASGIApp:
+def _checked(config: Configuration, clock: Clock, app: ASGIApp) -> ASGIApp:
     async def checked(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
-            _check(emulator, request)
+            _check(config, clock, request)
         except ArmError as error:
             response = await arm_error(request, error)
             await response(scope, receive, send)
@@ -45,27 +42,26 @@ def _checked(emulator: "Emulator", app: ASGIApp) -> ASGIApp:
     return checked
 
 
-def _check(emulator: "Emulator", request: Request) -> None:
+def _check(config: Configuration, clock: Clock, request: Request) -> None:
     """Raises ArmError 401, 403 or 404."""
-    config = emulator.config
     path = request.url.path
     if not OPEN.search(path):
         header = request.headers.get("authorization")
-        tokens.check(config, header, emulator.clock.now(), tokens.for_azure(config))
+        tokens.check(config, header, clock.now(), tokens.for_azure(config))
     check_scope(config, request.path_params)
     check_right(config, request.method, path, config.denied_actions)
 
 
 def check_right(config: Configuration, method: str, path: str, denied: tuple[str, ...]) -> None:
     """Raises ArmError 403: an action that was taken from the caller with ``--deny``."""
-    found = action(method, path)
-    if found and any(fnmatchcase(found.lower(), one.lower()) for one in denied):
+    asked = action(method, path)
+    if asked and any(fnmatchcase(asked.lower(), pattern.lower()) for pattern in denied):
         who = config.identity.principal
         raise ArmError(
             403,
             "AuthorizationFailed",
             f"The client '{who}' with object id '{who}' does not have authorization to perform "
-            f"action '{found}' over scope '{path}' or the scope is invalid. If access was recently "
+            f"action '{asked}' over scope '{path}' or the scope is invalid. If access was recently "
             "granted, please refresh your credentials.",
         )
 

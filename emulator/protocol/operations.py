@@ -10,8 +10,14 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from emulator.clock import Clock
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from emulator.configuration import REGION, Configuration
+from emulator.latency import Profile
 from emulator.protocol.errors import ArmError
+from emulator.protocol.resources import LOCATION
+from emulator.protocol.routing import Routes
 from emulator.store import Store
 
 log = logging.getLogger(__name__)
@@ -32,9 +38,13 @@ class OperationFailed(Exception):
 class Operations:
     """All operations of one emulator; ``verbs`` are coroutine functions of a resource's key."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, config: Configuration, profile: Profile) -> None:
         self.store = store
-        self.clock = clock
+        self._place = (
+            f"https://{config.management_host}/subscriptions/{config.identity.subscription}"
+            f"/providers/Microsoft.MachineLearningServices/locations/{REGION}"
+        )
+        self._poll_ms = profile.poll_ms
         self.verbs: dict[str, Verb] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
 
@@ -52,14 +62,35 @@ class Operations:
         self._start(id_, body)
         return id_
 
+    def accept(
+        self, request: Request, verb: str, key: str, body: dict[str, Any] | None, status: int
+    ) -> Response:
+        """Begin the verb, and answer where to ask after it."""
+        operation = self.begin(verb, key)
+        version = request.query_params.get("api-version", "2023-10-01")
+        headers = {
+            "Azure-AsyncOperation": (
+                f"{self._place}/mfeOperationsStatus/{operation}?api-version={version}"
+            ),
+            "Location": f"{self._place}/mfeOperationResults/{operation}?api-version={version}",
+            **self.pause(),
+        }
+        if body is None:
+            return Response(status_code=status, headers=headers)
+        return JSONResponse(body, status_code=status, headers=headers)
+
+    def pause(self) -> dict[str, str]:
+        """The header that tells the client when to look again; without it the SDK waits 30 s."""
+        return {"x-ms-retry-after-ms": str(self._poll_ms)}
+
     def status(self, id_: str) -> dict[str, Any]:
         """The body that a poll gets. Raises ArmError 404."""
-        found = self.store.get(KIND, id_)
-        if found is None:
+        operation = self.store.get(KIND, id_)
+        if operation is None:
             raise ArmError(404, "OperationNotFound", f"Operation '{id_}' was not found.")
-        body: dict[str, Any] = {"id": id_, "name": id_, "status": found["status"]}
-        if found["error"]:
-            body["error"] = found["error"]
+        body: dict[str, Any] = {"id": id_, "name": id_, "status": operation["status"]}
+        if operation["error"]:
+            body["error"] = operation["error"]
         return body
 
     def busy(self, key: str) -> str | None:
@@ -119,3 +150,22 @@ class Operations:
         body = self.store.get(KIND, id_)
         if body is not None:
             self.store.put(KIND, id_, {**body, "status": status, "error": error})
+
+
+async def get_operation(operations: Operations, request: Request) -> Response:
+    body = operations.status(request.path_params["operation"])
+    return JSONResponse(body, headers=operations.pause())
+
+
+async def get_operation_result(operations: Operations, request: Request) -> Response:
+    running = operations.status(request.path_params["operation"])["status"] == "Updating"
+    headers = operations.pause()
+    if running:
+        headers["Location"] = str(request.url)
+    return Response(status_code=202 if running else 204, headers=headers)
+
+
+ROUTES: Routes[Operations] = [
+    ("GET", LOCATION + "/mfeOperationsStatus/{operation}", get_operation),
+    ("GET", LOCATION + "/mfeOperationResults/{operation}", get_operation_result),
+]

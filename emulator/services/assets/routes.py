@@ -1,20 +1,34 @@
 """Models and data of the workspace: register, get, list, delete versions."""
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
+from emulator.clock import Clock
+from emulator.configuration import Configuration
 from emulator.protocol.errors import ArmError
-from emulator.protocol.resources import TYPE, WORKSPACE, body_of, emulator_of, page, system_data
-from emulator.services.assets.versions import KINDS, job_of
-from emulator.services.jobs.inputs import Unresolvable
+from emulator.protocol.paging import page
+from emulator.protocol.resources import TYPE, WORKSPACE, body_of, system_data
+from emulator.protocol.routing import Routes
+from emulator.services.assets.addresses import Locations, Unresolvable
+from emulator.services.assets.versions import KINDS, Assets, job_of
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,254}")
 VERSION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,29}")
 FIXED = ("modelUri", "dataUri", "modelType", "dataType")
+
+
+@dataclass(frozen=True)
+class AssetService:
+    """What the routes of models and data ask."""
+
+    config: Configuration
+    clock: Clock
+    assets: Assets
+    locations: Locations
 
 
 def _kind(request: Request) -> str:
@@ -28,40 +42,43 @@ def _missing(request: Request) -> ArmError:
     return ArmError(404, "UserError", f"Could not find {_kind(request)} asset '{what}'.")
 
 
-async def get_version(request: Request) -> Response:
+async def get_version(service: AssetService, request: Request) -> Response:
     names = request.path_params
-    found = emulator_of(request).assets.get(_kind(request), names["name"], names["version"])
-    if found is None:
+    asset = service.assets.get(_kind(request), names["name"], names["version"])
+    if asset is None:
         raise _missing(request)
-    return JSONResponse(found)
+    return JSONResponse(asset)
 
 
-async def list_versions(request: Request) -> Response:
+async def list_versions(service: AssetService, request: Request) -> Response:
     """The versions, the newest first; archived ones only where ``listViewType`` asks for them."""
     kind, name = _kind(request), request.path_params["name"]
     view = (request.query_params.get("listViewType") or "ActiveOnly").lower()
     wanted = {"activeonly": (False,), "archivedonly": (True,)}.get(view, (False, True))
-    found = emulator_of(request).assets.versions(kind, name)
+    versions = service.assets.versions(kind, name)
     return page(
-        request, [one for one in found if bool(one["properties"].get("isArchived")) in wanted]
+        request,
+        [asset for asset in versions if bool(asset["properties"].get("isArchived")) in wanted],
     )
 
 
-async def get_container(request: Request) -> Response:
+async def get_container(service: AssetService, request: Request) -> Response:
     """The asset without a version: the latest, and the number that would come next."""
     kind, name = _kind(request), request.path_params["name"]
-    versions = emulator_of(request).assets.versions(kind, name)
+    versions = service.assets.versions(kind, name)
     if not versions:
         raise _missing(request)
-    return JSONResponse(_container(request, versions))
+    return JSONResponse(_container(service, request, versions))
 
 
-def _container(request: Request, versions: list[dict[str, Any]]) -> dict[str, Any]:
+def _container(
+    service: AssetService, request: Request, versions: list[dict[str, Any]]
+) -> dict[str, Any]:
     kind, newest = _kind(request), versions[0]
-    numbers = [int(one["name"]) for one in versions if one["name"].isdigit()]
+    numbers = [int(version["name"]) for version in versions if version["name"].isdigit()]
     name = newest["id"].split("/versions/")[0].rsplit("/", 1)[1]
     return {
-        "id": f"{emulator_of(request).config.workspace_id}/{kind}/{name}",
+        "id": f"{service.config.workspace_id}/{kind}/{name}",
         "name": name,
         "type": f"{TYPE}/{kind}",
         "properties": {
@@ -75,34 +92,35 @@ def _container(request: Request, versions: list[dict[str, Any]]) -> dict[str, An
     }
 
 
-async def list_containers(request: Request) -> Response:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for one in emulator_of(request).assets.all(_kind(request)):
-        found.setdefault(one["id"].split("/versions/")[0].lower(), []).append(one)
-    return page(request, [_container(request, versions) for versions in found.values()])
+async def list_containers(service: AssetService, request: Request) -> Response:
+    containers: dict[str, list[dict[str, Any]]] = {}
+    for asset in service.assets.all(_kind(request)):
+        containers.setdefault(asset["id"].split("/versions/")[0].lower(), []).append(asset)
+    return page(
+        request, [_container(service, request, versions) for versions in containers.values()]
+    )
 
 
-async def put_version(request: Request) -> Response:
+async def put_version(service: AssetService, request: Request) -> Response:
     """Register a version. Its bytes are fixed; tags and description may be put again."""
-    emulator = emulator_of(request)
     kind, names = _kind(request), request.path_params
     properties = (await body_of(request)).get("properties") or {}
     if not NAME.fullmatch(names["name"]) or not VERSION.fullmatch(names["version"]):
         text = f"'{names['name']}:{names['version']}' is not a valid asset name and version."
         raise ArmError(400, "UserError", text)
-    known = emulator.assets.get(kind, names["name"], names["version"])
+    known = service.assets.get(kind, names["name"], names["version"])
     if known is not None:
         _check_unchanged(request, known["properties"], properties)
     else:
-        _check_source(request, properties)
+        _check_source(service, properties)
     body = {
-        "id": f"{emulator.config.workspace_id}/{kind}/{names['name']}/versions/{names['version']}",
+        "id": f"{service.config.workspace_id}/{kind}/{names['name']}/versions/{names['version']}",
         "name": names["version"],
         "type": f"{TYPE}/{kind}/versions",
         "properties": {**_shown(kind, properties), "provisioningState": "Succeeded"},
-        "systemData": known["systemData"] if known else system_data(emulator.clock.now()),
+        "systemData": known["systemData"] if known else system_data(service.clock.now()),
     }
-    emulator.assets.put(kind, names["name"], names["version"], body)
+    service.assets.put(kind, names["name"], names["version"], body)
     return JSONResponse(body, status_code=200 if known else 201)
 
 
@@ -128,36 +146,35 @@ def _check_unchanged(request: Request, known: dict[str, Any], given: dict[str, A
         raise ArmError(409, "UserError", text)
 
 
-def _check_source(request: Request, properties: dict[str, Any]) -> None:
+def _check_source(service: AssetService, properties: dict[str, Any]) -> None:
     """What is registered must be there; a job that has not finished has no output yet."""
-    emulator = emulator_of(request)
     uri = str(properties.get("modelUri") or properties.get("dataUri") or "")
     if not uri:
         raise ArmError(400, "UserError", "The asset's address is missing.")
     try:
-        path = emulator.locations.path(uri)
+        path = service.locations.path(uri)
     except Unresolvable as error:
         raise ArmError(400, "UserError", str(error)) from error
     if not path.exists():
         raise ArmError(404, "UserError", f"There is nothing at '{uri}'.")
 
 
-async def delete_version(request: Request) -> Response:
+async def delete_version(service: AssetService, request: Request) -> Response:
     names = request.path_params
-    emulator_of(request).assets.delete(_kind(request), names["name"], names["version"])
+    service.assets.delete(_kind(request), names["name"], names["version"])
     return Response(status_code=204)
 
 
-def _routes(kind: str) -> list[Route]:
+def _routes(kind: str) -> Routes[AssetService]:
     asset = f"{WORKSPACE}/{kind}/{{name}}"
     return [
-        Route(f"{WORKSPACE}/{kind}", list_containers, methods=["GET"]),
-        Route(asset, get_container, methods=["GET"]),
-        Route(asset + "/versions", list_versions, methods=["GET"]),
-        Route(asset + "/versions/{version}", get_version, methods=["GET"]),
-        Route(asset + "/versions/{version}", put_version, methods=["PUT"]),
-        Route(asset + "/versions/{version}", delete_version, methods=["DELETE"]),
+        ("GET", f"{WORKSPACE}/{kind}", list_containers),
+        ("GET", asset, get_container),
+        ("GET", asset + "/versions", list_versions),
+        ("GET", asset + "/versions/{version}", get_version),
+        ("PUT", asset + "/versions/{version}", put_version),
+        ("DELETE", asset + "/versions/{version}", delete_version),
     ]
 
 
-ROUTES = [route for kind in KINDS for route in _routes(kind)]
+ROUTES: Routes[AssetService] = [route for kind in KINDS for route in _routes(kind)]

@@ -1,13 +1,12 @@
 """Versioned assets of the workspace: models and data."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
+from emulator.services.assets.addresses import JOB_OUTPUT
 from emulator.store import Store
 
 KINDS = {"models": "model", "data": "data"}
-JOB_OUTPUT = re.compile(r"azureml://(?:.*/)?jobs/(?P<job>[^/]+)/outputs/(?P<output>[^/]+)")
 
 
 @dataclass
@@ -34,10 +33,10 @@ class Assets:
 
     def uri(self, kind: str, name: str, version: str) -> str | None:
         """Where an asset's bytes are, as it was registered; None if there is no such asset."""
-        found = self.get(kind, name, version)
-        if found is None:
+        asset = self.get(kind, name, version)
+        if asset is None:
             return None
-        properties = found["properties"]
+        properties = asset["properties"]
         return str(properties.get("modelUri") or properties.get("dataUri") or "") or None
 
 

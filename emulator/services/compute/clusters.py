@@ -1,16 +1,15 @@
-"""Clusters: what is asked for, what the quota allows, what is running."""
+"""Clusters: what is asked for, and what has become of it."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from emulator.catalogue import Catalogue
 from emulator.clock import Clock
 from emulator.faults import Faults
 from emulator.latency import Profile
 from emulator.protocol.operations import OperationFailed, Operations
+from emulator.services.compute.quotas import KIND, Quotas, inner, is_dedicated, state
 from emulator.store import Store
 
-KIND = "compute"
 RESUMED = {
     "Creating": "compute.create",
     "Updating": "compute.create",
@@ -19,7 +18,7 @@ RESUMED = {
 
 
 @dataclass
-class Computes:
+class Clusters:
     """The workspace's clusters; documents by their names in lower case."""
 
     store: Store
@@ -27,7 +26,7 @@ class Computes:
     profile: Profile
     faults: Faults
     operations: Operations
-    catalogue: Catalogue
+    quotas: Quotas
 
     def __post_init__(self) -> None:
         self.operations.verbs["compute.create"] = self.create
@@ -36,30 +35,14 @@ class Computes:
     def get(self, name: str) -> dict[str, Any] | None:
         return self.store.get(KIND, name.lower())
 
+    def all(self) -> list[dict[str, Any]]:
+        return self.store.list(KIND)
+
     def max_nodes(self, name: str) -> int:
         """How many nodes the cluster may have now; none if it is not there."""
-        found = self.get(name)
-        scale = _inner(found).get("scaleSettings") or {} if found else {}
+        cluster = self.get(name)
+        scale = inner(cluster).get("scaleSettings") or {} if cluster else {}
         return int(scale.get("maxNodeCount") or 0)
-
-    def size(self, name: str) -> dict[str, Any] | None:
-        """The VM size of that name, in whatever case."""
-        sizes = self.catalogue.vm_sizes
-        return next((one for one in sizes if one["name"].lower() == name.lower()), None)
-
-    def cores_by_family(self) -> dict[str, int]:
-        """vCPUs that the dedicated clusters could use, by family."""
-        used: dict[str, int] = {}
-        for cluster in self.store.list(KIND):
-            if is_dedicated(cluster) and state(cluster) != "Failed":
-                family, cores = self._cores(cluster)
-                used[family] = used.get(family, 0) + cores
-        return used
-
-    def low_priority_cores(self) -> int:
-        """vCPUs that the low-priority clusters could use together."""
-        clusters = [one for one in self.store.list(KIND) if state(one) != "Failed"]
-        return sum(self._cores(one)[1] for one in clusters if not is_dedicated(one))
 
     async def create(self, key: str) -> None:
         """Bring the cluster up. Raises OperationFailed: no quota, or told to fail."""
@@ -97,36 +80,5 @@ class Computes:
         if fault is not None:
             return OperationFailed("AllocationFailed", fault["message"])
         if is_dedicated(cluster) and self.faults.take("no_dedicated_quota"):
-            return self._no_quota(cluster, 0)
-        family, cores = self._cores(cluster)
-        limit = self.catalogue.quotas.get(family, 0)
-        if not is_dedicated(cluster):
-            limit = self.catalogue.low_priority_quota
-        return self._no_quota(cluster, limit) if cores > limit else None
-
-    def _no_quota(self, cluster: dict[str, Any], limit: int) -> OperationFailed:
-        family, cores = self._cores(cluster)
-        kind = "dedicated" if is_dedicated(cluster) else "low priority"
-        return OperationFailed(
-            "ClusterCoreQuotaReached",
-            f"The specified subscription has a {kind} vCPU quota of {limit} for family {family} "
-            f"and the cluster needs {cores}. Ask for more quota in the portal.",
-        )
-
-    def _cores(self, cluster: dict[str, Any]) -> tuple[str, int]:
-        size = self.size(_inner(cluster)["vmSize"])
-        nodes = int((_inner(cluster).get("scaleSettings") or {}).get("maxNodeCount") or 1)
-        return (size["family"], int(size["vCPUs"]) * nodes) if size else ("", 0)
-
-
-def _inner(cluster: dict[str, Any]) -> dict[str, Any]:
-    inner: dict[str, Any] = cluster["properties"].get("properties") or {}
-    return inner
-
-
-def state(cluster: dict[str, Any]) -> str:
-    return str(cluster["properties"]["provisioningState"])
-
-
-def is_dedicated(cluster: dict[str, Any]) -> bool:
-    return str(_inner(cluster).get("vmPriority") or "Dedicated").lower() == "dedicated"
+            return self.quotas.refusal(cluster, 0)
+        return self.quotas.problem(cluster)

@@ -2,15 +2,13 @@
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from emulator.configuration import REGION
+from emulator.configuration import REGION, Configuration
 from emulator.protocol.errors import ArmError
-from emulator.protocol.resources import PROVIDER, emulator_of, pause
+from emulator.protocol.routing import Routes
 
 
-async def get_clouds(request: Request) -> Response:
-    config = emulator_of(request).config
+async def get_clouds(config: Configuration, request: Request) -> Response:
     manager = f"https://{config.management_host}/"
     cloud = {
         "name": config.cloud,
@@ -27,9 +25,8 @@ async def get_clouds(request: Request) -> Response:
     return JSONResponse([cloud])
 
 
-async def get_registry(request: Request) -> Response:
+async def get_registry(config: Configuration, request: Request) -> Response:
     """The registry's own subscription and group; anything but ``azureml`` is not there."""
-    config = emulator_of(request).config
     name = request.path_params["registry"]
     if name != "azureml":
         raise ArmError(404, "RegistryNotFound", f"The registry '{name}' was not found.")
@@ -44,38 +41,17 @@ async def get_registry(request: Request) -> Response:
     )
 
 
-async def get_services(request: Request) -> Response:
+async def get_services(config: Configuration, request: Request) -> Response:
     """The document behind a workspace's ``discoveryUrl``."""
-    base = f"https://{emulator_of(request).config.api_host}"
+    base = f"https://{config.api_host}"
     names = ("api", "history", "experimentation", "mlflow", "studio")
     return JSONResponse(dict.fromkeys(names, base))
 
 
-async def get_operation(request: Request) -> Response:
-    emulator = emulator_of(request)
-    body = emulator.operations.status(request.path_params["operation"])
-    return JSONResponse(body, headers=pause(emulator))
-
-
-async def get_operation_result(request: Request) -> Response:
-    emulator = emulator_of(request)
-    body = emulator.operations.status(request.path_params["operation"])
-    running = body["status"] == "Updating"
-    headers = pause(emulator)
-    if running:
-        headers["Location"] = str(request.url)
-    return Response(status_code=202 if running else 204, headers=headers)
-
-
-PLACE = PROVIDER + "/locations/{location}"
-MANAGEMENT = [
-    Route("/metadata/endpoints", get_clouds, methods=["GET"]),
-    Route(PLACE + "/mfeOperationsStatus/{operation}", get_operation, methods=["GET"]),
-    Route(PLACE + "/mfeOperationResults/{operation}", get_operation_result, methods=["GET"]),
+MANAGEMENT: Routes[Configuration] = [
+    ("GET", "/metadata/endpoints", get_clouds),
 ]
-API = [
-    Route(
-        "/registrymanagement/v1.0/registries/{registry}/discovery", get_registry, methods=["GET"]
-    ),
-    Route("/discovery/workspaces/{workspace}", get_services, methods=["GET"]),
+API: Routes[Configuration] = [
+    ("GET", "/registrymanagement/v1.0/registries/{registry}/discovery", get_registry),
+    ("GET", "/discovery/workspaces/{workspace}", get_services),
 ]

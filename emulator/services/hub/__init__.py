@@ -4,7 +4,8 @@
 mounted by the emulator at ``/hub``; ``python -m emulator.services.hub`` serves them alone.
 """
 
-from emulator.services.hub.hub import Hub, create_app
+from emulator.services.hub.app import create_app
+from emulator.services.hub.hub import Hub
 from emulator.services.hub.routes import ROUTES
 
 __all__ = ["ROUTES", "Hub", "create_app"]

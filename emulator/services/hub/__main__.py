@@ -12,7 +12,8 @@ from pathlib import Path
 
 import uvicorn
 
-from emulator.services.hub.hub import Hub, create_app
+from emulator.services.hub.app import create_app
+from emulator.services.hub.hub import Hub
 from emulator.services.hub.link import Link
 
 
@@ -26,8 +27,8 @@ def main() -> None:
     parser.add_argument("--bytes-per-second", type=float, help="hold the line to this speed")
     options = parser.parse_args()
     hub = Hub(options.cache, Link(options.bytes_per_second))
-    for one in options.dataset:
-        name, _, folder = one.partition("=")
+    for dataset in options.dataset:
+        name, _, folder = dataset.partition("=")
         hub.add(name, Path(folder))
     asyncio.run(serve(hub))
 

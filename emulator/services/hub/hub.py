@@ -8,10 +8,6 @@ import hmac
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-
-from starlette.applications import Starlette
-from starlette.routing import Mount
 
 from emulator.services.hub.conversations import DATASET, make_dataset
 from emulator.services.hub.link import Link
@@ -48,12 +44,3 @@ class Hub:
         """Return the signature of a link to a large file: whoever holds it needs no token."""
         text = f"{repository.id}\n{commit.id}\n{file.path}"
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
-
-
-def create_app(hub: Hub) -> Starlette:
-    """Return an application with nothing but the stand-in, at ``/hub`` as in the emulator."""
-    from emulator.services.hub.routes import ROUTES
-
-    app = Starlette(routes=[Mount("/hub", routes=ROUTES)])
-    app.state.emulator = SimpleNamespace(hub=hub)
-    return app

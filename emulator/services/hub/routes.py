@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
 
+from emulator.protocol.routing import Handler, Routes
 from emulator.services.hub.hub import Hub
 from emulator.services.hub.link import Fault
 from emulator.services.hub.repositories import COMMITTED_AT, Commit, Repository, StoredFile
@@ -35,23 +35,17 @@ class HubError(Exception):
         return JSONResponse({"error": self.message}, self.status, headers)
 
 
-def hub_of(request: Request) -> Hub:
-    """Return the stand-in's state."""
-    hub: Hub = request.app.state.emulator.hub
-    return hub
-
-
-async def repository_of(request: Request) -> Repository:
+async def repository_of(hub: Hub, request: Request) -> Repository:
     """Return the repository that the path names, if the caller may see it."""
     name = f"{request.path_params['owner']}/{request.path_params['name']}"
-    found = await hub_of(request).find(name)
+    repository = await hub.find(name)
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
-    if found is None or (found.token and not given):
+    if repository is None or (repository.token and not given):
         # The Hub does not tell a stranger whether a repository is private or not there.
         raise HubError(401 if not given else 404, "RepoNotFound", "Repository not found")
-    if found.token and not hmac.compare_digest(given, found.token):
+    if repository.token and not hmac.compare_digest(given, repository.token):
         raise HubError(403, "", "Forbidden: the token has no access to this repository.")
-    return found
+    return repository
 
 
 def commit_of(request: Request, repository: Repository) -> Commit:
@@ -63,9 +57,9 @@ def commit_of(request: Request, repository: Repository) -> Commit:
     return commit
 
 
-async def get_info(request: Request) -> Response:
+async def get_info(hub: Hub, request: Request) -> Response:
     """Answer ``HfApi.dataset_info``, which resolves a revision to its commit."""
-    repository = await repository_of(request)
+    repository = await repository_of(hub, request)
     commit = commit_of(request, repository)
     large = request.query_params.get("blobs", "").lower() in ("1", "true")
     return JSONResponse(
@@ -117,15 +111,15 @@ def _last_commit(commit: Commit) -> dict[str, Any]:
     return {"lastCommit": {"id": commit.id, "title": "Add the files", "date": COMMITTED_AT}}
 
 
-async def get_tree(request: Request) -> Response:
+async def get_tree(hub: Hub, request: Request) -> Response:
     """List a folder of a commit."""
-    commit = commit_of(request, await repository_of(request))
+    commit = commit_of(request, await repository_of(hub, request))
     path = unquote(request.path_params.get("path", "")).strip("/")
     recursive = request.query_params.get("recursive", "").lower() in ("1", "true")
     files, folders = commit.below(path, recursive=recursive)
     if not files and not folders:
         raise HubError(404, "EntryNotFound", f"{path} does not exist on this revision")
-    entries = [_folder(commit, one) for one in folders] + [_described(file) for file in files]
+    entries = [_folder(commit, folder) for folder in folders] + [_described(file) for file in files]
     return JSONResponse(_expanded(request.query_params.get("expand", ""), commit, entries))
 
 
@@ -135,9 +129,9 @@ def _expanded(wanted: str, commit: Commit, entries: list[dict[str, Any]]) -> lis
     return [entry | _last_commit(commit) for entry in entries]
 
 
-async def post_paths_info(request: Request) -> Response:
+async def post_paths_info(hub: Hub, request: Request) -> Response:
     """Describe the files and folders that a form or a JSON body names, but for unknown ones."""
-    commit = commit_of(request, await repository_of(request))
+    commit = commit_of(request, await repository_of(hub, request))
     body = (await request.body()).decode()
     if "json" in request.headers.get("content-type", ""):
         given = json.loads(body)
@@ -152,9 +146,9 @@ async def post_paths_info(request: Request) -> Response:
     return JSONResponse(_expanded(expand, commit, entries))
 
 
-async def get_refs(request: Request) -> Response:
+async def get_refs(hub: Hub, request: Request) -> Response:
     """List the branches."""
-    repository = await repository_of(request)
+    repository = await repository_of(hub, request)
     branches = [
         {"name": name, "ref": f"refs/heads/{name}", "targetCommit": commit}
         for name, commit in repository.branches.items()
@@ -162,9 +156,9 @@ async def get_refs(request: Request) -> Response:
     return JSONResponse({"branches": branches, "tags": [], "converts": []})
 
 
-async def get_commits(request: Request) -> Response:
+async def get_commits(hub: Hub, request: Request) -> Response:
     """List the commit that a revision names, as one without ancestors."""
-    commit = commit_of(request, await repository_of(request))
+    commit = commit_of(request, await repository_of(hub, request))
     return JSONResponse(
         [
             {
@@ -178,15 +172,15 @@ async def get_commits(request: Request) -> Response:
     )
 
 
-async def resolve(request: Request) -> Response:
+async def resolve(hub: Hub, request: Request) -> Response:
     """Answer a file's address: small files at once, large ones by a signed link elsewhere."""
-    repository = await repository_of(request)
+    repository = await repository_of(hub, request)
     commit = commit_of(request, repository)
     file = _file_of(request, commit)
     headers = {"X-Repo-Commit": commit.id}
     if not file.sha256:
-        return FileAnswer(hub_of(request).link, commit.folder / file.path, file, headers)
-    signature = hub_of(request).sign(repository, commit, file)
+        return FileAnswer(hub.link, commit.folder / file.path, file, headers)
+    signature = hub.sign(repository, commit, file)
     here = f"{request.url.scheme}://{request.url.netloc}{request.scope.get('root_path', '')}"
     where = f"{here}/_lfs/{repository.id}/{commit.id}/{quote(file.path)}?sig={signature}"
     return RedirectResponse(
@@ -208,12 +202,9 @@ def _file_of(request: Request, commit: Commit) -> StoredFile:
     return commit.files[path]
 
 
-async def get_large(request: Request) -> Response:
+async def get_large(hub: Hub, request: Request) -> Response:
     """Serve a large file to whoever holds a signed link, as the Hub's file store does."""
-    hub, name = (
-        hub_of(request),
-        f"{request.path_params['owner']}/{request.path_params['name']}",
-    )
+    name = f"{request.path_params['owner']}/{request.path_params['name']}"
     repository = hub.repositories.get(name)
     commit = repository.commit(request.path_params["revision"]) if repository else None
     if repository is None or commit is None:
@@ -227,9 +218,9 @@ async def get_large(request: Request) -> Response:
     return FileAnswer(hub.link, commit.folder / file.path, file, headers)
 
 
-async def get_settings(request: Request) -> Response:
+async def get_settings(hub: Hub, request: Request) -> Response:
     """Say how fast the line is, what it carried, and which faults wait. Not of the Hub: ours."""
-    link = hub_of(request).link
+    link = hub.link
     return JSONResponse(
         {
             "bytes_per_second": link.bytes_per_second,
@@ -240,9 +231,9 @@ async def get_settings(request: Request) -> Response:
     )
 
 
-async def put_settings(request: Request) -> Response:
+async def put_settings(hub: Hub, request: Request) -> Response:
     """Set speed and faults (those that are given), and the counters to zero."""
-    link, given = hub_of(request).link, await request.json()
+    link, given = hub.link, await request.json()
     try:
         faults = [Fault(**fault) for fault in given.get("faults", [])]
     except (TypeError, ValueError) as error:
@@ -252,17 +243,17 @@ async def put_settings(request: Request) -> Response:
     if "bytes_per_second" in given:
         link.bytes_per_second = given["bytes_per_second"]
     link.sent = link.requests = 0
-    return await get_settings(request)
+    return await get_settings(hub, request)
 
 
-def _answering(handler: Any) -> Any:
+def _answering(handler: Handler[Hub]) -> Handler[Hub]:
     """Count the request, and turn a ``HubError`` into its answer."""
 
-    async def answer(request: Request) -> Response:
-        link = hub_of(request).link
+    async def answer(hub: Hub, request: Request) -> Response:
+        link = hub.link
         link.requests += 1
         try:
-            response: Response = await handler(request)
+            response = await handler(hub, request)
         except HubError as error:
             response = error.response()
         if not isinstance(response, FileAnswer):  # which counts for itself, as it goes
@@ -273,16 +264,16 @@ def _answering(handler: Any) -> Any:
 
 
 API = "/api/datasets/{owner}/{name}"
-ROUTES = [
-    Route(API, _answering(get_info)),
-    Route(f"{API}/revision/{{revision:path}}", _answering(get_info)),
-    Route(f"{API}/refs", _answering(get_refs)),
-    Route(f"{API}/commits/{{revision}}", _answering(get_commits)),
-    Route(f"{API}/tree/{{revision}}", _answering(get_tree)),
-    Route(f"{API}/tree/{{revision}}/{{path:path}}", _answering(get_tree)),
-    Route(f"{API}/paths-info/{{revision}}", _answering(post_paths_info), methods=["POST"]),
-    Route("/datasets/{owner}/{name}/resolve/{revision}/{path:path}", _answering(resolve)),
-    Route("/_lfs/{owner}/{name}/{revision}/{path:path}", _answering(get_large)),
-    Route("/_settings", get_settings, methods=["GET"]),
-    Route("/_settings", put_settings, methods=["PUT"]),
+ROUTES: Routes[Hub] = [
+    ("GET", API, _answering(get_info)),
+    ("GET", f"{API}/revision/{{revision:path}}", _answering(get_info)),
+    ("GET", f"{API}/refs", _answering(get_refs)),
+    ("GET", f"{API}/commits/{{revision}}", _answering(get_commits)),
+    ("GET", f"{API}/tree/{{revision}}", _answering(get_tree)),
+    ("GET", f"{API}/tree/{{revision}}/{{path:path}}", _answering(get_tree)),
+    ("POST", f"{API}/paths-info/{{revision}}", _answering(post_paths_info)),
+    ("GET", "/datasets/{owner}/{name}/resolve/{revision}/{path:path}", _answering(resolve)),
+    ("GET", "/_lfs/{owner}/{name}/{revision}/{path:path}", _answering(get_large)),
+    ("GET", "/_settings", get_settings),
+    ("PUT", "/_settings", put_settings),
 ]

@@ -1,31 +1,40 @@
 """The App Service managed identity endpoint, as DefaultAzureCredential asks it; plain http."""
 
 import hmac
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
+from emulator.clock import Clock
+from emulator.configuration import Configuration
 from emulator.protocol import tokens
-from emulator.protocol.resources import emulator_of
+from emulator.protocol.routing import Routes
 
 
-async def get_token(request: Request) -> Response:
-    emulator = emulator_of(request)
+@dataclass(frozen=True)
+class IdentityService:
+    """What the identity endpoint asks."""
+
+    config: Configuration
+    clock: Clock
+
+
+async def get_token(service: IdentityService, request: Request) -> Response:
     given = request.headers.get("X-IDENTITY-HEADER", "")
-    if not hmac.compare_digest(given, emulator.config.identity.identity_header):
+    if not hmac.compare_digest(given, service.config.identity.identity_header):
         body = {"statusCode": 401, "message": "The X-IDENTITY-HEADER is missing or wrong."}
         return JSONResponse(body, status_code=401)
     resource = request.query_params.get("resource")
     if not resource:
         body = {"statusCode": 400, "message": "The query parameter 'resource' is missing."}
         return JSONResponse(body, status_code=400)
-    now = emulator.clock.now()
-    lifetime = emulator.config.token_lifetime_s
+    now = service.clock.now()
+    lifetime = service.config.token_lifetime_s
     return JSONResponse(
         {
-            "access_token": tokens.issue(emulator.config, resource, now, lifetime),
-            "client_id": emulator.config.identity.principal,
+            "access_token": tokens.issue(service.config, resource, now, lifetime),
+            "client_id": service.config.identity.principal,
             "expires_on": str(int(now + lifetime)),
             "resource": resource,
             "token_type": "Bearer",
@@ -33,4 +42,4 @@ async def get_token(request: Request) -> Response:
     )
 
 
-ROUTES = [Route("/msi/token", get_token, methods=["GET"])]
+ROUTES: Routes[IdentityService] = [("GET", "/msi/token", get_token)]

@@ -1,38 +1,10 @@
-"""From what a job was submitted with to values and folders that a program can use."""
+"""From what a job was submitted with to the inputs and outputs of its node."""
 
 import re
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-REGISTRY_MODEL = re.compile(
-    r"azureml://registries/(?P<registry>[^/]+)/models/(?P<name>[^/]+)/(?:versions|labels)/(?P<version>[^/]+)"
-)
-DATASTORE = re.compile(r"azureml://(?:.*/)?datastores/(?P<datastore>[^/]+)/paths/(?P<path>.*)")
-JOB_OUTPUT = re.compile(
-    r"azureml://(?:.*/)?jobs/(?P<job>[^/]+)/outputs/(?P<output>[^/]+)(?:/paths)?/?(?P<below>.*)"
-)
-ASSET = re.compile(
-    r"(?:azureml:/?/?)?(?:.*/)?(?P<kind>data|models)/(?P<name>[^/]+)/versions/(?P<version>[^/]+)$"
-)
-SHORT_ASSET = re.compile(r"azureml:(?P<name>[^/:@]+):(?P<version>[^/:]+)$")
 BINDING = re.compile(r"\$\{\{\s*parent\.inputs\.(?P<name>\w+)\s*\}\}")
 OUTPUT_BINDING = re.compile(r"\$\{\{\s*parent\.outputs\.(?P<name>\w+)\s*\}\}")
-
-
-class Storage(Protocol):
-    """Where datastores keep their bytes on this machine."""
-
-    def path(self, datastore: str, name: str) -> Path: ...
-
-
-class Assets(Protocol):
-    """Addresses of named assets; None if there is no such asset."""
-
-    def uri(self, kind: str, name: str, version: str) -> str | None: ...
-
-
-class Unresolvable(ValueError):
-    """An input's address leads nowhere; the text is what the service says."""
 
 
 def node_inputs(body: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
@@ -41,15 +13,15 @@ def node_inputs(body: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
     Answers ``{name: {"value": literal} | {"uri": address}}``.
     """
     outer = body.get("inputs") or {}
-    found = {}
+    inputs = {}
     for name, given in (node.get("inputs") or {}).items():
         value: dict[str, Any] | None = given if isinstance(given, dict) else {"value": given}
         bound = BINDING.fullmatch(str((value or {}).get("value", "")).strip())
         if bound:
             value = _given(outer.get(bound["name"]))
         if value is not None:
-            found[name] = value
-    return found
+            inputs[name] = value
+    return inputs
 
 
 def _given(value: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -78,47 +50,3 @@ def bound_outputs(body: dict[str, Any], node: dict[str, Any]) -> dict[str, str]:
         if match and match["name"] in (body.get("outputs") or {}):
             bound[match["name"]] = inner
     return bound
-
-
-class Locations:
-    """Turns addresses into paths on this machine. Registry models are not its business."""
-
-    def __init__(self, storage: Storage, assets: Assets, container_hosts: str) -> None:
-        self._storage = storage
-        self._assets = assets
-        self._blob = re.compile(
-            rf"https://[^/]+\.blob\.{re.escape(container_hosts)}/[^/]+/(?P<path>.*)"
-        )
-
-    def path(self, uri: str) -> Path:
-        """The path of an address; whether anything is there is for the reader to find out.
-
-        Raises Unresolvable: an asset that does not exist, or a kind of address that is not known.
-        """
-        if match := DATASTORE.fullmatch(uri):
-            return self._storage.path(match["datastore"], match["path"])
-        if match := JOB_OUTPUT.fullmatch(uri):
-            below = f"azureml/{match['job']}/{match['output']}/{match['below']}"
-            return self._storage.path("workspaceblobstore", below.rstrip("/"))
-        if match := self._blob.fullmatch(uri):
-            return self._storage.path("workspaceblobstore", match["path"])
-        return self._asset(uri)
-
-    def _asset(self, uri: str) -> Path:
-        match = ASSET.fullmatch(uri) or SHORT_ASSET.fullmatch(uri)
-        if match is None:
-            raise Unresolvable(f"The address '{uri}' is not one that this workspace can read.")
-        kinds = [match["kind"]] if "kind" in match.groupdict() else ["data", "models"]
-        for kind in kinds:
-            found = self._assets.uri(kind, match["name"], match["version"])
-            if found:
-                return self.path(found)
-        raise Unresolvable(
-            f"Asset '{match['name']}' version '{match['version']}' is not in the workspace."
-        )
-
-
-def registry_model(uri: str) -> str | None:
-    """The name of the registry's model that the address means, if it means one."""
-    match = REGISTRY_MODEL.fullmatch(uri)
-    return match["name"] if match else None

@@ -8,7 +8,9 @@ of its steps is one more (kind ``job_step``), with ``parent`` set. ARM shows the
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+
+from emulator.store import Store
 
 Record = dict[str, Any]
 
@@ -20,44 +22,35 @@ OUTPUTS = "workspaceblobstore"
 MUTABLE = ("displayName", "description", "tags", "properties", "isArchived")
 
 
-class Rows(Protocol):
-    """The part of the store that records need."""
-
-    def get(self, kind: str, key: str) -> Record | None: ...
-    def put(self, kind: str, key: str, body: Record) -> None: ...
-    def delete(self, kind: str, key: str) -> bool: ...
-    def list(self, kind: str, prefix: str = "") -> list[Record]: ...
-
-
 class Jobs:
     """The records of all jobs and steps, by name."""
 
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def get(self, name: str) -> Record | None:
-        return self._rows.get("job", name) or self._rows.get("job_step", name)
+        return self._store.get("job", name) or self._store.get("job_step", name)
 
     def put(self, record: Record) -> None:
-        self._rows.put("job_step" if record["parent"] else "job", record["name"], record)
+        self._store.put("job_step" if record["parent"] else "job", record["name"], record)
 
     def delete(self, job: Record) -> None:
         """Forget a pipeline job and its steps."""
-        self._rows.delete("job", job["name"])
+        self._store.delete("job", job["name"])
         for step in job["children"]:
-            self._rows.delete("job_step", step)
+            self._store.delete("job_step", step)
 
     def pipelines(self) -> list[Record]:
         """The pipeline jobs, newest first."""
-        return self._rows.list("job")
+        return self._store.list("job")
 
     def everything(self) -> list[Record]:
-        return [*self._rows.list("job"), *self._rows.list("job_step")]
+        return [*self._store.list("job"), *self._store.list("job_step")]
 
     def steps(self, job: Record) -> list[Record]:
         """A pipeline job's steps in their order; a step has none."""
-        found = [self._rows.get("job_step", name) for name in job.get("children", [])]
-        return [step for step in found if step is not None]
+        steps = [self._store.get("job_step", name) for name in job.get("children", [])]
+        return [step for step in steps if step is not None]
 
 
 def experiment_id(workspace: str, name: str) -> str:

@@ -1,15 +1,23 @@
 """Jobs on ARM: submit, get, list, cancel, delete. Only the catalogue's component is run."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
+from emulator.catalogue import Catalogue
+from emulator.clock import Clock
+from emulator.configuration import Configuration
 from emulator.protocol.errors import ArmError, NotEmulated
-from emulator.protocol.resources import WORKSPACE, accepted, emulator_of, page
+from emulator.protocol.operations import Operations
+from emulator.protocol.paging import page
+from emulator.protocol.resources import WORKSPACE
+from emulator.protocol.routing import Routes
+from emulator.services.compute.clusters import Clusters
 from emulator.services.jobs import records as job_records
 from emulator.services.jobs.records import ENDED, Jobs, Record
+from emulator.services.jobs.runner import Runner
 from emulator.services.jobs.submission import (
     NotOffered,
     Refused,
@@ -22,14 +30,23 @@ from emulator.services.jobs.submission import (
 PATH = WORKSPACE + "/jobs/{name}"
 
 
-def jobs(request: Request) -> Jobs:
-    return Jobs(emulator_of(request).store)
+@dataclass(frozen=True)
+class JobService:
+    """What the routes of jobs ask."""
+
+    config: Configuration
+    clock: Clock
+    catalogue: Catalogue
+    operations: Operations
+    clusters: Clusters
+    jobs: Jobs
+    runner: Runner
 
 
-def find(request: Request) -> Record:
+def find(jobs: Jobs, request: Request) -> Record:
     """The pipeline job or step that the path names. Raises ArmError 404."""
     name = request.path_params["name"]
-    record = jobs(request).get(name)
+    record = jobs.get(name)
     if record is None:
         raise ArmError(404, "UserError", f"Job {name} was not found.")
     return record
@@ -44,48 +61,47 @@ def scope(request: Request) -> str:
     )
 
 
-def resource(request: Request, record: Record) -> dict[str, Any]:
+def resource(service: JobService, record: Record) -> dict[str, Any]:
     """The job as ARM shows it."""
-    config = emulator_of(request).config
+    config = service.config
     tracking = f"azureml://{config.api_host}/mlflow/v1.0{record['workspace']}?"
     return job_records.arm_job(record, f"https://{config.studio_host}", config.tenant_id, tracking)
 
 
-async def put_job(request: Request) -> Response:
+async def put_job(service: JobService, request: Request) -> Response:
     """Accept a new job (201), or edit one that exists (200), which starts nothing."""
-    emulator = emulator_of(request)
     body = (await request.json()).get("properties") or {}
     if body.get("jobType") != "Pipeline":
         raise NotEmulated(f"Job type '{body.get('jobType')}'; this emulator runs 'Pipeline'.")
     name = request.path_params["name"]
-    record = jobs(request).get(name)
+    record = service.jobs.get(name)
     try:
         if record is not None:
             record = updated(record, body)
-            jobs(request).put(record)
-            return JSONResponse(resource(request, record))
-        made = submission(
-            scope(request), name, body, _component(emulator, body), _clusters(emulator),
-            emulator.clock.now(),
-        )  # fmt: skip
+            service.jobs.put(record)
+            return JSONResponse(resource(service, record))
+        component = _component(service.catalogue, body)
+        clusters = {cluster["name"]: cluster for cluster in service.clusters.all()}
+        now = service.clock.now()
+        made = submission(scope(request), name, body, component, clusters, now)
     except NotOffered as kind:
         raise NotEmulated(f"A job with {kind}.") from kind
     except Refused as refused:
         raise ArmError(400, "UserError", str(refused)) from refused
     for new in (*made.steps, made.job):
-        jobs(request).put(new)
-    await emulator.runner.submit(name)
-    return JSONResponse(resource(request, made.job), status_code=201)
+        service.jobs.put(new)
+    await service.runner.submit(name)
+    return JSONResponse(resource(service, made.job), status_code=201)
 
 
-async def get_job(request: Request) -> Response:
-    return JSONResponse(resource(request, find(request)))
+async def get_job(service: JobService, request: Request) -> Response:
+    return JSONResponse(resource(service, find(service.jobs, request)))
 
 
-async def list_jobs(request: Request) -> Response:
+async def list_jobs(service: JobService, request: Request) -> Response:
     """Pipeline jobs, newest first."""
-    found = [job for job in jobs(request).pipelines() if _listed(request, job)]
-    return page(request, [resource(request, job) for job in found])
+    jobs = [job for job in service.jobs.pipelines() if _listed(request, job)]
+    return page(request, [resource(service, job) for job in jobs])
 
 
 def _listed(request: Request, job: Record) -> bool:
@@ -108,47 +124,45 @@ def _tagged(job: Record, wanted: str | None) -> bool:
     return key in job["tags"] and value in ("", job["tags"][key])
 
 
-async def cancel_job(request: Request) -> Response:
+async def cancel_job(service: JobService, request: Request) -> Response:
     """Ask a job to stop; the operation ends when its process is gone. An ended job stays so."""
-    record = find(request)
+    record = find(service.jobs, request)
     if record["parent"] is not None:
         raise NotEmulated("Cancelling one step; cancel its pipeline job.")
-    emulator = emulator_of(request)
     if record["status"] in ENDED:
         return Response(status_code=200)
-    await emulator.runner.cancel(record["name"])
-    return accepted(request, emulator.operations.begin("job.cancel", record["name"]), None, 202)
+    await service.runner.cancel(record["name"])
+    return service.operations.accept(request, "job.cancel", record["name"], None, 202)
 
 
-async def delete_job(request: Request) -> Response:
+async def delete_job(service: JobService, request: Request) -> Response:
     """Forget an ended job and its steps; deleting what is not there is success."""
-    record = jobs(request).get(request.path_params["name"])
+    record = service.jobs.get(request.path_params["name"])
     if record is None or record["parent"] is not None:
         return Response(status_code=204)
     if record["status"] not in ENDED:
         raise ArmError(409, "Conflict", f"Job {record['name']} is {record['status']}: cancel it.")
-    jobs(request).delete(record)
+    service.jobs.delete(record)
     return Response(status_code=200)
 
 
-def _component(emulator: Any, body: Record) -> dict[str, Any]:
+def _component(catalogue: Catalogue, body: Record) -> dict[str, Any]:
     """The specification of the component that the job's node calls. Raises Refused, NotOffered."""
     name, version = component_name(str(the_node(body)["componentId"]))
-    found = [c for c in emulator.catalogue.components if c["name"] == name]
-    exact = [c for c in found if version in ("latest", str(c["version"]))]
-    if not exact:
+    components = [
+        component
+        for component in catalogue.components
+        if component["name"] == name and version in ("latest", str(component["version"]))
+    ]
+    if not components:
         raise Refused(f"Component '{name}' version '{version}' is not in the registry.")
-    return dict(exact[0]["properties"]["componentSpec"])
+    return dict(components[0]["properties"]["componentSpec"])
 
 
-def _clusters(emulator: Any) -> dict[str, dict[str, Any]]:
-    return {cluster["name"]: cluster for cluster in emulator.store.list("compute")}
-
-
-ROUTES = [
-    Route(WORKSPACE + "/jobs", list_jobs, methods=["GET"]),
-    Route(PATH, get_job, methods=["GET"]),
-    Route(PATH, put_job, methods=["PUT"]),
-    Route(PATH, delete_job, methods=["DELETE"]),
-    Route(PATH + "/cancel", cancel_job, methods=["POST"]),
+ROUTES: Routes[JobService] = [
+    ("GET", WORKSPACE + "/jobs", list_jobs),
+    ("GET", PATH, get_job),
+    ("PUT", PATH, put_job),
+    ("DELETE", PATH, delete_job),
+    ("POST", PATH + "/cancel", cancel_job),
 ]

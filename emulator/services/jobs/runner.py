@@ -14,41 +14,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from emulator.clock import Clock
+from emulator.faults import Faults
+from emulator.latency import Profile
 from emulator.processes.children import Processes, ProcessNotStarted, Running
 from emulator.protocol.errors import ArmError
+from emulator.services.assets.addresses import Locations, Unresolvable, registry_model
 from emulator.services.compute.nodes import Nodes
 from emulator.services.jobs import records as job_records
 from emulator.services.jobs.base_weights import BaseWeights, NoBaseWeights, last_line
 from emulator.services.jobs.events import Webhook
-from emulator.services.jobs.inputs import (
-    Locations,
-    Storage,
-    Unresolvable,
-    registry_model,
-)
 from emulator.services.jobs.records import ENDED, Jobs, Record
 from emulator.services.jobs.steps import STEPS, Step, spec
+from emulator.services.storage.blobs import Storage
 
 log = logging.getLogger(__name__)
 
 STD_LOG = "user_logs/std_log.txt"
 EXECUTION_LOG = "logs/azureml/executionlogs.txt"
 LOOK_EVERY_S = 0.5  # at a running step's metrics file
-
-
-class Clock(Protocol):
-    def now(self) -> float: ...
-    async def sleep(self, seconds: float) -> None: ...
-
-
-class Profile(Protocol):
-    def seconds(self, operation: str) -> float: ...
-
-
-class Faults(Protocol):
-    """Faults of the service itself; ``take`` uses one up if there is one for this step."""
-
-    def take(self, kind: str, step: str) -> dict[str, Any] | None: ...
 
 
 class Tracking(Protocol):

@@ -1,14 +1,16 @@
 """The registry ``azureml``: its models and components, read only, as the catalogue has them."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from emulator.configuration import REGION
+from emulator.catalogue import Catalogue
+from emulator.configuration import REGION, Configuration
 from emulator.protocol.errors import ArmError, NotEmulated
-from emulator.protocol.resources import emulator_of, page
+from emulator.protocol.paging import page
+from emulator.protocol.routing import Routes
 
 REGISTRY_NAME = "azureml"
 REGISTRY = (
@@ -17,9 +19,17 @@ REGISTRY = (
 )
 
 
-def _known(request: Request) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class RegistryService:
+    """What the registry's routes ask."""
+
+    config: Configuration
+    catalogue: Catalogue
+
+
+def _versions(service: RegistryService, request: Request) -> list[dict[str, Any]]:
     """All versions of all assets of the kind. Raises ArmError 404, NotEmulated: other kinds."""
-    catalogue = emulator_of(request).catalogue
+    catalogue = service.catalogue
     kinds = {"models": catalogue.models, "components": catalogue.components}
     names = request.path_params
     if names["registry"].lower() != REGISTRY_NAME:
@@ -30,11 +40,11 @@ def _known(request: Request) -> list[dict[str, Any]]:
     return kinds[names["kind"].lower()]
 
 
-def _entries(request: Request) -> list[dict[str, Any]]:
+def _entries(service: RegistryService, request: Request) -> list[dict[str, Any]]:
     """All versions of the named asset, the newest first."""
     name = request.path_params["name"].lower()
-    found = [entry for entry in _known(request) if entry["name"].lower() == name]
-    return sorted(found, key=lambda entry: str(entry["created"]), reverse=True)
+    versions = [entry for entry in _versions(service, request) if entry["name"].lower() == name]
+    return sorted(versions, key=lambda entry: str(entry["created"]), reverse=True)
 
 
 def _shown(request: Request, entry: dict[str, Any]) -> dict[str, Any]:
@@ -58,37 +68,37 @@ def _missing(request: Request, version: str = "") -> ArmError:
     return ArmError(404, "UserError", text)
 
 
-async def list_containers(request: Request) -> Response:
-    names = dict.fromkeys(entry["name"] for entry in _known(request))
-    return page(request, [_container(request, name) for name in names])
+async def list_containers(service: RegistryService, request: Request) -> Response:
+    names = dict.fromkeys(entry["name"] for entry in _versions(service, request))
+    return page(request, [_container(service, request, name) for name in names])
 
 
-async def list_versions(request: Request) -> Response:
+async def list_versions(service: RegistryService, request: Request) -> Response:
     """The versions, the newest first unless ``$orderBy`` says ``asc``."""
-    found = _entries(request)
+    entries = _entries(service, request)
     if request.query_params.get("$orderBy", "").lower().endswith(" asc"):
-        found.reverse()
-    return page(request, [_shown(request, entry) for entry in found])
+        entries.reverse()
+    return page(request, [_shown(request, entry) for entry in entries])
 
 
-async def get_version(request: Request) -> Response:
+async def get_version(service: RegistryService, request: Request) -> Response:
     version = request.path_params["version"]
-    for entry in _entries(request):
+    for entry in _entries(service, request):
         if entry["version"] == version:
             return JSONResponse(_shown(request, entry))
     raise _missing(request, version)
 
 
-async def get_container(request: Request) -> Response:
+async def get_container(service: RegistryService, request: Request) -> Response:
     """The asset without a version: which one is the latest, which would come next."""
-    found = _entries(request)
-    if not found:
+    entries = _entries(service, request)
+    if not entries:
         raise _missing(request)
-    return JSONResponse(_container(request, found[0]["name"]))
+    return JSONResponse(_container(service, request, entries[0]["name"]))
 
 
-def _container(request: Request, name: str) -> dict[str, Any]:
-    versions = [entry for entry in _known(request) if entry["name"] == name]
+def _container(service: RegistryService, request: Request, name: str) -> dict[str, Any]:
+    versions = [entry for entry in _versions(service, request) if entry["name"] == name]
     newest = max(versions, key=lambda entry: str(entry["created"]))
     names = request.path_params
     return {
@@ -105,8 +115,7 @@ def _container(request: Request, name: str) -> dict[str, Any]:
     }
 
 
-async def get_registry(request: Request) -> Response:
-    emulator = emulator_of(request)
+async def get_registry(service: RegistryService, request: Request) -> Response:
     name = request.path_params["registry"]
     if name.lower() != REGISTRY_NAME:
         raise ArmError(404, "ResourceNotFound", f"The registry '{name}' was not found.")
@@ -117,7 +126,7 @@ async def get_registry(request: Request) -> Response:
             "location": REGION,
             "type": "Microsoft.MachineLearningServices/registries",
             "properties": {
-                "discoveryUrl": f"https://{emulator.config.api_host}/registrymanagement/v1.0"
+                "discoveryUrl": f"https://{service.config.api_host}/registrymanagement/v1.0"
                 f"/registries/{name}/discovery",
                 "managedResourceGroup": {"resourceId": ""},
                 "regionDetails": [],
@@ -126,16 +135,16 @@ async def get_registry(request: Request) -> Response:
     )
 
 
-def _routes(prefix: str) -> list[Route]:
+def _routes(prefix: str) -> Routes[RegistryService]:
     asset = prefix + REGISTRY + "/{kind:str}/{name}"
     return [
-        Route(prefix + REGISTRY, get_registry, methods=["GET"]),
-        Route(prefix + REGISTRY + "/{kind:str}", list_containers, methods=["GET"]),
-        Route(asset, get_container, methods=["GET"]),
-        Route(asset + "/versions", list_versions, methods=["GET"]),
-        Route(asset + "/versions/{version}", get_version, methods=["GET"]),
+        ("GET", prefix + REGISTRY, get_registry),
+        ("GET", prefix + REGISTRY + "/{kind:str}", list_containers),
+        ("GET", asset, get_container),
+        ("GET", asset + "/versions", list_versions),
+        ("GET", asset + "/versions/{version}", get_version),
     ]
 
 
-ROUTES = _routes("/mferp/managementfrontend")
-MANAGEMENT = _routes("")
+ROUTES: Routes[RegistryService] = _routes("/mferp/managementfrontend")
+MANAGEMENT: Routes[RegistryService] = _routes("")

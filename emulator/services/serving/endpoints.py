@@ -13,8 +13,8 @@ from emulator.faults import Faults
 from emulator.latency import Profile
 from emulator.protocol.errors import ArmError
 from emulator.protocol.operations import OperationFailed, Operations
+from emulator.services.assets.addresses import ASSET, Locations, Unresolvable
 from emulator.services.assets.versions import Assets
-from emulator.services.jobs.inputs import ASSET, Locations, Unresolvable
 from emulator.services.serving.scorers import Scorers
 from emulator.store import Store
 
@@ -62,11 +62,11 @@ class Serving:
 
     def keys(self, endpoint: str) -> dict[str, str]:
         """The endpoint's two keys, made when they are first wanted."""
-        found = self.store.get("keys", endpoint.lower())
-        if found is None:
-            found = {which: secrets.token_urlsafe(24) for which in ("primaryKey", "secondaryKey")}
-            self.store.put("keys", endpoint.lower(), found)
-        return found
+        keys = self.store.get("keys", endpoint.lower())
+        if keys is None:
+            keys = {which: secrets.token_urlsafe(24) for which in ("primaryKey", "secondaryKey")}
+            self.store.put("keys", endpoint.lower(), keys)
+        return keys
 
     def regenerate(self, endpoint: str, which: str, value: str | None = None) -> None:
         """Make one key anew (``primaryKey`` or ``secondaryKey``), or set it to ``value``.
@@ -147,13 +147,13 @@ class Serving:
         """
         for endpoint in self.endpoints():
             self._resume("endpoint", endpoint["name"].lower(), state(endpoint))
-        for one in self.deployments():
-            key = deployment_key(one["endpoint"], one["name"])
-            endpoint_body = self.endpoint(one["endpoint"])
-            if endpoint_body is not None and state(endpoint_body) == "Deleting":
+        for deployment in self.deployments():
+            key = deployment_key(deployment["endpoint"], deployment["name"])
+            behind = self.endpoint(deployment["endpoint"])
+            if behind is not None and state(behind) == "Deleting":
                 continue  # it goes with its endpoint
-            self._resume("deployment", key, state(one))
-            if state(one) == "Succeeded":
+            self._resume("deployment", key, state(deployment))
+            if state(deployment) == "Succeeded":
                 self.operations.begin("deployment.restart", key)
 
     def _resume(self, kind: str, key: str, was: str) -> None:
@@ -177,10 +177,10 @@ class Serving:
     def _model(self, body: dict[str, Any]) -> Path:
         model = str(body["properties"].get("model") or "")
         match = ASSET.search(model)
-        found = self.assets.uri("models", match["name"], match["version"]) if match else None
-        if found is None:
+        address = self.assets.uri("models", match["name"], match["version"]) if match else None
+        if address is None:
             raise OperationFailed("ModelNotFound", f"The model '{model}' was not found.")
-        return self.locations.path(found)
+        return self.locations.path(address)
 
     def _set(self, kind: str, key: str, to: str) -> bool:
         """Set the state of a resource that is still there."""

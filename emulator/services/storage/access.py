@@ -4,30 +4,29 @@ from datetime import UTC, datetime
 
 from starlette.requests import Request
 
+from emulator.configuration import Configuration
 from emulator.protocol import tokens
 from emulator.protocol.errors import ArmError
-from emulator.protocol.resources import emulator_of
 from emulator.services.storage import signatures
 
 PERMISSIONS = {"GET": "r", "HEAD": "r", "PUT": "cw", "DELETE": "d"}
 
 
-def authorise(request: Request) -> None:
+def authorise(config: Configuration, now: float, request: Request) -> None:
     """Raises ArmError 401 or 403: no authorisation, or one that is wrong or has expired."""
-    emulator = emulator_of(request)
     header = request.headers.get("authorization", "")
-    account, key = emulator.config.account, emulator.config.identity.storage_key
+    account, key = config.account, config.identity.storage_key
     if header.startswith("SharedKey "):
         given = header.removeprefix("SharedKey ").partition(":")[2]
         expected = signatures.sign(key, signatures.shared_key_text(request, account))
     elif header:
-        tokens.check(emulator.config, header, emulator.clock.now(), tokens.for_storage)
+        tokens.check(config, header, now, tokens.for_storage)
         return
     elif "sig" in request.query_params:
         given = request.query_params["sig"]
         text = signatures.account_sas_text if "ss" in request.query_params else signatures.sas_text
         expected = signatures.sign(key, text(request, account))
-        _check_sas(request)
+        _check_sas(now, request)
     else:
         raise ArmError(401, "NoAuthenticationInformation", "Server failed to authenticate the "
                        "request. Please refer to the information in the www-authenticate header.",
@@ -38,9 +37,8 @@ def authorise(request: Request) -> None:
                        "the signature.")  # fmt: skip
 
 
-def _check_sas(request: Request) -> None:
+def _check_sas(now: float, request: Request) -> None:
     query = request.query_params
-    now = emulator_of(request).clock.now()
     if not _unix(query.get("st") or "1970-01-01") <= now < _unix(query.get("se", "")):
         raise ArmError(403, "AuthenticationFailed", "Signature not valid in the specified time.")
     if query.get("sr") == "b" and not request.path_params.get("name"):

@@ -4,18 +4,19 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
+from emulator.configuration import Configuration
 from emulator.protocol.errors import ArmError
-from emulator.protocol.resources import TYPE, WORKSPACE, emulator_of, page, system_data
+from emulator.protocol.paging import page
+from emulator.protocol.resources import TYPE, WORKSPACE, system_data
+from emulator.protocol.routing import Routes
 from emulator.services.storage.blobs import DATASTORES
 
 PATH = WORKSPACE + "/datastores/{name}"
 
 
-def resource(request: Request, name: str) -> dict[str, Any]:
+def resource(config: Configuration, name: str) -> dict[str, Any]:
     """The datastore. Raises ArmError 404."""
-    config = emulator_of(request).config
     container = DATASTORES.get(name.lower())
     if container is None:
         raise ArmError(404, "UserError", f"Could not find datastore: {name}.")
@@ -41,25 +42,25 @@ def resource(request: Request, name: str) -> dict[str, Any]:
     }
 
 
-async def get_datastore(request: Request) -> Response:
-    return JSONResponse(resource(request, request.path_params["name"]))
+async def get_datastore(config: Configuration, request: Request) -> Response:
+    return JSONResponse(resource(config, request.path_params["name"]))
 
 
-async def list_datastores(request: Request) -> Response:
-    found = [resource(request, name) for name in DATASTORES]
+async def list_datastores(config: Configuration, request: Request) -> Response:
+    datastores = [resource(config, name) for name in DATASTORES]
     if request.query_params.get("isDefault", "").lower() == "true":
-        found = [one for one in found if one["properties"]["isDefault"]]
-    return page(request, found)
+        datastores = [body for body in datastores if body["properties"]["isDefault"]]
+    return page(request, datastores)
 
 
-async def list_secrets(request: Request) -> Response:
-    resource(request, request.path_params["name"])
-    key = emulator_of(request).config.identity.storage_key
+async def list_secrets(config: Configuration, request: Request) -> Response:
+    resource(config, request.path_params["name"])
+    key = config.identity.storage_key
     return JSONResponse({"secretsType": "AccountKey", "key": key})
 
 
-ROUTES = [
-    Route(WORKSPACE + "/datastores", list_datastores, methods=["GET"]),
-    Route(PATH, get_datastore, methods=["GET"]),
-    Route(PATH + "/listSecrets", list_secrets, methods=["POST"]),
+ROUTES: Routes[Configuration] = [
+    ("GET", WORKSPACE + "/datastores", list_datastores),
+    ("GET", PATH, get_datastore),
+    ("POST", PATH + "/listSecrets", list_secrets),
 ]

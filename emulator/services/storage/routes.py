@@ -4,7 +4,7 @@ import asyncio
 import re
 import uuid
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,10 +12,11 @@ from xml.sax.saxutils import escape
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import Route
 
+from emulator.clock import Clock
+from emulator.configuration import Configuration
 from emulator.protocol.errors import ArmError, NotEmulated
-from emulator.protocol.resources import emulator_of
+from emulator.protocol.routing import Handler, Routes
 from emulator.services.storage.access import authorise
 from emulator.services.storage.blobs import Blob, Storage
 from emulator.services.storage.lists import entries, row
@@ -23,14 +24,22 @@ from emulator.services.storage.lists import entries, row
 VERSION = "2023-11-03"
 PAGE = 5000
 RANGE = re.compile(r"bytes=(\d+)-(\d+)?")  # the two forms that the service takes
-Handler = Callable[[Request], Awaitable[Response]]
 
 
-async def serve(request: Request) -> Response:
+@dataclass(frozen=True)
+class StorageService:
+    """What the blob service asks."""
+
+    config: Configuration
+    clock: Clock
+    storage: Storage
+
+
+async def serve(service: StorageService, request: Request) -> Response:
     """Every request to the account: authorise, dispatch by method, resource and ``comp``."""
     try:
-        authorise(request)
-        return _stamped(await _handler(request)(request))
+        authorise(service.config, service.clock.now(), request)
+        return _stamped(await _handler(request)(service, request))
     except ArmError as error:
         return _stamped(storage_error(error))
 
@@ -45,7 +54,7 @@ def storage_error(error: ArmError) -> Response:
     return Response(body, error.status, headers, "application/xml")
 
 
-def _handler(request: Request) -> Handler:
+def _handler(request: Request) -> Handler[StorageService]:
     comp = request.query_params.get("comp", "")
     if not request.path_params.get("container"):
         level = "account"
@@ -53,27 +62,23 @@ def _handler(request: Request) -> Handler:
         level = "blob"
     else:
         level = "container"
-    found = HANDLERS.get((request.method, level, comp))
-    if found is None:
+    handler = HANDLERS.get((request.method, level, comp))
+    if handler is None:
         what = f" with comp={comp}" if comp else ""
         raise NotEmulated(f"{request.method} {request.url.path} (a {level} of the account){what}")
-    return found
+    return handler
 
 
-def _storage(request: Request) -> Storage:
-    return emulator_of(request).storage
-
-
-def _place(request: Request) -> tuple[str, str]:
+def _place(service: StorageService, request: Request) -> tuple[str, str]:
     container = request.path_params["container"]
-    if not _storage(request).has(container):
+    if not service.storage.has(container):
         raise ArmError(404, "ContainerNotFound", "The specified container does not exist.")
     return container, request.path_params.get("name", "")
 
 
-def _found(request: Request) -> Blob:
-    container, name = _place(request)
-    blob = _storage(request).get(container, name)
+def _blob(service: StorageService, request: Request) -> Blob:
+    container, name = _place(service, request)
+    blob = service.storage.get(container, name)
     if blob is None:
         raise ArmError(404, "BlobNotFound", "The specified blob does not exist.")
     return blob
@@ -103,11 +108,11 @@ def _stamped(response: Response) -> Response:
     return response
 
 
-async def get_blob(request: Request) -> Response:
+async def get_blob(service: StorageService, request: Request) -> Response:
     """The blob or a range of it."""
-    blob = _found(request)
+    blob = _blob(service, request)
     wanted = RANGE.fullmatch(request.headers.get("x-ms-range") or request.headers.get("range", ""))
-    path = _storage(request).file(*_place(request))
+    path = service.storage.file(*_place(service, request))
     headers = {**_headers(blob), "Accept-Ranges": "bytes"}
     if wanted is None:
         return FileResponse(path, headers=headers)
@@ -126,30 +131,30 @@ def _ranged(path: Path, blob: Blob, start: int, end: int, headers: dict[str, str
     return Response(body, 206, headers)
 
 
-async def head_blob(request: Request) -> Response:
-    blob = _found(request)
+async def head_blob(service: StorageService, request: Request) -> Response:
+    blob = _blob(service, request)
     headers = {**_headers(blob), "Content-Length": str(blob.size), "Accept-Ranges": "bytes"}
     return Response(None, 200, headers)
 
 
-async def put_blob(request: Request) -> Response:
+async def put_blob(service: StorageService, request: Request) -> Response:
     """Put Blob: the whole of a block blob in one request."""
-    container, name = _place(request)
+    container, name = _place(service, request)
     kind = request.headers.get("x-ms-blob-type", "BlockBlob")
     if kind != "BlockBlob":
         raise NotEmulated(f"blobs of type '{kind}'.")
     if "x-ms-copy-source" in request.headers:
         raise NotEmulated("copying a blob.")
-    storage = _storage(request)
+    storage = service.storage
     _check_conditions(request, storage.get(container, name))
     part = storage.part()
     await _receive(request, part)
-    return _stored(request, part)
+    return _stored(service, request, part)
 
 
-def _stored(request: Request, part: Path) -> Response:
-    container, name = _place(request)
-    storage = _storage(request)
+def _stored(service: StorageService, request: Request, part: Path) -> Response:
+    container, name = _place(service, request)
+    storage = service.storage
     kind = request.headers.get("x-ms-blob-content-type") or "application/octet-stream"
     storage.put(container, name, part, _metadata(request), kind)
     blob = storage.get(container, name)
@@ -177,18 +182,18 @@ def _check_conditions(request: Request, known: Blob | None) -> None:
                        "header(s) is not met.")  # fmt: skip
 
 
-async def put_block(request: Request) -> Response:
-    container, name = _place(request)
-    storage = _storage(request)
+async def put_block(service: StorageService, request: Request) -> Response:
+    container, name = _place(service, request)
+    storage = service.storage
     part = storage.part()
     await _receive(request, part)
     part.replace(storage.stage(container, name, request.query_params["blockid"]))
     return Response(None, 201)
 
 
-async def put_block_list(request: Request) -> Response:
-    container, name = _place(request)
-    storage = _storage(request)
+async def put_block_list(service: StorageService, request: Request) -> Response:
+    container, name = _place(service, request)
+    storage = service.storage
     _check_conditions(request, storage.get(container, name))
     try:
         listed = ElementTree.fromstring(await request.body())
@@ -197,63 +202,63 @@ async def put_block_list(request: Request) -> Response:
     part = storage.part()
     blocks = [str(block.text) for block in listed]
     await asyncio.to_thread(storage.commit, container, name, blocks, part)  # may be large
-    return _stored(request, part)
+    return _stored(service, request, part)
 
 
-async def put_metadata(request: Request) -> Response:
-    blob = _found(request)
-    container, name = _place(request)
-    _storage(request).describe(container, name, _metadata(request))
+async def put_metadata(service: StorageService, request: Request) -> Response:
+    blob = _blob(service, request)
+    container, name = _place(service, request)
+    service.storage.describe(container, name, _metadata(request))
     headers = {"ETag": blob.etag, "Last-Modified": formatdate(blob.modified, usegmt=True)}
     return Response(None, 200, headers)
 
 
-async def put_properties(request: Request) -> Response:
-    blob = _found(request)
-    container, name = _place(request)
+async def put_properties(service: StorageService, request: Request) -> Response:
+    blob = _blob(service, request)
+    container, name = _place(service, request)
     kind = request.headers.get("x-ms-blob-content-type")
-    _storage(request).describe(container, name, blob.metadata, kind)
+    service.storage.describe(container, name, blob.metadata, kind)
     return Response(None, 200, {"ETag": blob.etag})
 
 
-async def delete_blob(request: Request) -> Response:
-    blob = _found(request)
+async def delete_blob(service: StorageService, request: Request) -> Response:
+    blob = _blob(service, request)
     _check_conditions(request, blob)
-    _storage(request).delete(*_place(request))
+    service.storage.delete(*_place(service, request))
     return Response(None, 202)
 
 
-async def get_container(request: Request) -> Response:
-    _place(request)
-    now = formatdate(emulator_of(request).clock.now(), usegmt=True)
+async def get_container(service: StorageService, request: Request) -> Response:
+    _place(service, request)
+    now = formatdate(service.clock.now(), usegmt=True)
     return Response(None, 200, {"ETag": '"0x1"', "Last-Modified": now})
 
 
-async def put_container(request: Request) -> Response:
-    if not _storage(request).create(request.path_params["container"]):
+async def put_container(service: StorageService, request: Request) -> Response:
+    if not service.storage.create(request.path_params["container"]):
         raise ArmError(409, "ContainerAlreadyExists", "The specified container already exists.")
     return Response(None, 201, {"ETag": '"0x1"'})
 
 
-async def delete_container(request: Request) -> Response:
-    container, _ = _place(request)
-    _storage(request).remove(container)
+async def delete_container(service: StorageService, request: Request) -> Response:
+    container, _ = _place(service, request)
+    service.storage.remove(container)
     return Response(None, 202)
 
 
-async def list_blobs(request: Request) -> Response:
+async def list_blobs(service: StorageService, request: Request) -> Response:
     """List Blobs, flat or by a delimiter, in pages."""
-    container, _ = _place(request)
+    container, _ = _place(service, request)
     query = request.query_params
-    storage = _storage(request)
+    storage = service.storage
     prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
-    found = entries(storage.names(container, prefix), prefix, delimiter)
-    start = bisect_left(found, query.get("marker", ""))
+    names = entries(storage.names(container, prefix), prefix, delimiter)
+    start = bisect_left(names, query.get("marker", ""))
     most = int(query.get("maxresults") or PAGE)
-    shown = found[start : start + most]
-    following = found[start + most] if start + most < len(found) else ""
+    shown = names[start : start + most]
+    following = names[start + most] if start + most < len(names) else ""
     rows = "".join(row(storage, container, entry, delimiter) for entry in shown)
-    host = emulator_of(request).config.blob_host
+    host = service.config.blob_host
     body = (
         '<?xml version="1.0" encoding="utf-8"?>'
         f'<EnumerationResults ServiceEndpoint="https://{host}/" ContainerName="{container}">'
@@ -263,10 +268,10 @@ async def list_blobs(request: Request) -> Response:
     return Response(body, 200, media_type="application/xml")
 
 
-async def list_containers(request: Request) -> Response:
+async def list_containers(service: StorageService, request: Request) -> Response:
     rows = "".join(
         f"<Container><Name>{name}</Name><Properties/></Container>"
-        for name in _storage(request).containers()
+        for name in service.storage.containers()
     )
     body = (
         '<?xml version="1.0" encoding="utf-8"?><EnumerationResults>'
@@ -275,7 +280,7 @@ async def list_containers(request: Request) -> Response:
     return Response(body, 200, media_type="application/xml")
 
 
-HANDLERS: dict[tuple[str, str, str], Handler] = {
+HANDLERS: dict[tuple[str, str, str], Handler[StorageService]] = {
     ("GET", "blob", ""): get_blob,
     ("HEAD", "blob", ""): head_blob,
     ("PUT", "blob", ""): put_blob,
@@ -291,9 +296,9 @@ HANDLERS: dict[tuple[str, str, str], Handler] = {
     ("GET", "container", "list"): list_blobs,
     ("GET", "account", "list"): list_containers,
 }
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
-ROUTES = [
-    Route("/", serve, methods=METHODS),
-    Route("/{container}", serve, methods=METHODS),
-    Route("/{container}/{name:path}", serve, methods=METHODS),
+METHODS = "GET HEAD POST PUT PATCH DELETE"
+ROUTES: Routes[StorageService] = [
+    (METHODS, "/", serve),
+    (METHODS, "/{container}", serve),
+    (METHODS, "/{container}/{name:path}", serve),
 ]

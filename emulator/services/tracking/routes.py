@@ -6,20 +6,19 @@ from typing import Any
 import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from emulator.protocol.errors import ArmError
-from emulator.protocol.resources import WORKSPACE, emulator_of
-from emulator.services.tracking.server import TrackingUnavailable
+from emulator.protocol.resources import WORKSPACE
+from emulator.protocol.routing import Routes
+from emulator.services.tracking.server import TrackingServer, TrackingUnavailable
 
 
-async def forward(request: Request) -> Response:
+async def forward(tracking: TrackingServer, request: Request) -> Response:
     """Ask MLflow and answer what it answers, errors and all."""
-    emulator = emulator_of(request)
     names = request.path_params
     prefix = request.url.path.removesuffix(f"/api/2.0/mlflow/{names['call']}")
     try:
-        status, answer = await emulator.tracking.ask(
+        status, answer = await tracking.ask(
             request.method,
             f"api/2.0/mlflow/{names['call']}",
             query=list(request.query_params.multi_items()),
@@ -42,11 +41,7 @@ async def _body(request: Request) -> Any:
         raise ArmError(400, "BadRequest", f"The body is not JSON: {problem}.") from problem
 
 
-ROUTES = [
-    Route(
-        f"/mlflow/{version}{WORKSPACE}/api/2.0/mlflow/{{call:path}}",
-        forward,
-        methods=["GET", "POST", "PATCH", "DELETE"],
-    )
+ROUTES: Routes[TrackingServer] = [
+    ("GET POST PATCH DELETE", f"/mlflow/{version}{WORKSPACE}/api/2.0/mlflow/{{call:path}}", forward)
     for version in ("v1.0", "v2.0")
 ]

@@ -21,7 +21,8 @@ from typing import Any
 import httpx
 
 from emulator.processes.children import Processes, Running
-from emulator.services.jobs.records import ENDED, Jobs, Record, Rows, metrics_file
+from emulator.services.jobs.records import ENDED, Jobs, Record, metrics_file
+from emulator.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -52,17 +53,17 @@ class TrackingUnavailable(RuntimeError):
 class Identities:
     """Azure's ids and MLflow's. What is in neither table is the same on both sides."""
 
-    def __init__(self, records: Rows) -> None:
-        self._records = records
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._inward: dict[str, dict[str, str]] = {RUN_KIND: {}, EXPERIMENT_KIND: {}}
         self._outward: dict[str, dict[str, str]] = {RUN_KIND: {}, EXPERIMENT_KIND: {}}
         for kind in (RUN_KIND, EXPERIMENT_KIND):
-            for row in records.list(kind):
+            for row in store.list(kind):
                 self._remember(kind, row["azure"], row["mlflow"])
 
     def learn(self, kind: str, azure: str, mlflow: str, status: str | None = None) -> None:
         """Remember that the two are one; ``status`` is what MLflow was last told of a run."""
-        self._records.put(kind, azure, {"azure": azure, "mlflow": mlflow, "status": status})
+        self._store.put(kind, azure, {"azure": azure, "mlflow": mlflow, "status": status})
         self._remember(kind, azure, mlflow)
 
     def mlflow(self, kind: str, azure: str) -> str | None:
@@ -112,11 +113,11 @@ class TrackingServer:
     so that who asks after a job's end sees all of its metrics.
     """
 
-    def __init__(self, folder: Path, jobs: Path, processes: Processes, rows: Rows) -> None:
+    def __init__(self, folder: Path, jobs: Path, processes: Processes, store: Store) -> None:
         self.folder = folder
-        self.identities = Identities(rows)
-        self._rows = rows
-        self._jobs = Jobs(rows)
+        self.identities = Identities(store)
+        self._store = store
+        self._jobs = Jobs(store)
         self._folder_of_jobs = jobs
         self._processes = processes
         self._running: Running | None = None
@@ -195,7 +196,7 @@ class TrackingServer:
 
     def _unsaid(self) -> list[Record]:
         """Runs whose status an earlier emulator on this state did not pass on."""
-        said = {row["azure"]: row.get("status") for row in self._rows.list(RUN_KIND)}
+        said = {row["azure"]: row.get("status") for row in self._store.list(RUN_KIND)}
         return [
             record
             for record in self._jobs.everything()

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from emulator.processes.children import Processes
+from emulator.services.assets.addresses import Locations
 from emulator.services.compute.nodes import Nodes
 from emulator.services.jobs.base_weights import BaseWeights
 from emulator.services.jobs.events import Webhook
-from emulator.services.jobs.inputs import Locations
 from emulator.services.jobs.records import Jobs
 from emulator.services.jobs.runner import Runner
 from emulator.services.jobs.steps import STEPS
