@@ -6,16 +6,14 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from emulator.processes.children import Processes, ProcessNotStarted
-
-PATIENCE_S = 20.0
+from tests.emulator.support.waiting import until
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -35,13 +33,6 @@ def exists(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
-
-
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_S} s: {what}"
-        time.sleep(0.02)
 
 
 def test_the_exit_code_of_the_program_comes_back_and_its_output_is_in_the_log(tmp_path):
@@ -96,12 +87,12 @@ def test_a_program_that_ignores_terminate_is_killed_with_its_children(tmp_path):
 
     async def work() -> int:
         running = await Processes(tmp_path).start("p", argv, cwd=tmp_path, log=tmp_path / "l")
-        await asyncio.to_thread(eventually, (tmp_path / "ready").exists, "the program is up")
+        await asyncio.to_thread(until, (tmp_path / "ready").exists, "the program is up")
         return await running.stop(grace_s=0.2)
 
     assert run(work()) == 128 + signal.SIGKILL
     grandchild = int((tmp_path / "child").read_text())
-    eventually(lambda: not exists(grandchild), "the grandchild is gone")
+    until(lambda: not exists(grandchild), "the grandchild is gone")
 
 
 def test_what_a_finished_program_left_behind_is_killed(tmp_path):
@@ -119,7 +110,7 @@ def test_what_a_finished_program_left_behind_is_killed(tmp_path):
 
     assert run(work()) == 0
     leftover = int((tmp_path / "l").read_text())
-    eventually(lambda: not exists(leftover), "the leftover is gone")
+    until(lambda: not exists(leftover), "the leftover is gone")
 
 
 def test_a_process_dies_when_its_holder_is_killed(tmp_path):
@@ -149,7 +140,7 @@ def test_a_process_dies_when_its_holder_is_killed(tmp_path):
         assert exists(pid)
         process.kill()
 
-    eventually(lambda: not exists(pid), "the orphan is gone")
+    until(lambda: not exists(pid), "the orphan is gone")
 
 
 def test_a_process_dies_when_its_leash_is_killed(tmp_path):
@@ -162,7 +153,7 @@ def test_a_process_dies_when_its_leash_is_killed(tmp_path):
         return running.pid
 
     pid = run(work())
-    eventually(lambda: not exists(pid), "the orphan is gone")
+    until(lambda: not exists(pid), "the orphan is gone")
 
 
 def test_the_environment_holds_nothing_of_the_emulators_own(tmp_path, monkeypatch):

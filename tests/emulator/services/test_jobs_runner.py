@@ -14,6 +14,7 @@ import pytest
 from emulator.services.jobs.steps import STEPS
 from emulator.services.jobs.submission import Refused, edited, updated
 from tests.emulator.support.job_stand_ins import bench, body
+from tests.emulator.support.waiting import reached
 
 ALL_COMPLETED = ["Completed"] * 5
 MODEL = "azureml://registries/azureml/models/Phi-3-mini-4k-instruct/versions/7"
@@ -41,14 +42,14 @@ def test_a_job_runs_its_five_steps_in_order_and_leaves_its_output(tmp_path):
             }
 
     run(work())
-    output = tmp_path / "blobs/workspaceblobstore/azureml/j/trained_model"
+    output = tmp_path / "blobs/azureml-blobstore/azureml/j/trained_model"
     assert (output / "made_by.txt").read_text() == "model_converter"
     spec = json.loads((output / "spec.json").read_text())
     assert spec["parameters"]["learning_rate"] == 5e-06
     assert spec["parameters"]["num_train_epochs"] == 1
     assert spec["paths"]["mlflow_model_path"] == str(tmp_path / "cache/weights")
     assert spec["paths"]["train_file_path"] == str(
-        tmp_path / "blobs/workspaceblobstore/LocalUpload/x/train.jsonl"
+        tmp_path / "blobs/azureml-blobstore/LocalUpload/x/train.jsonl"
     )
     assert {"model_folder", "dataset_folder", "pytorch_model_folder"} <= set(spec["paths"])
 
@@ -59,7 +60,7 @@ def test_the_working_folders_of_an_ended_job_keep_only_what_explains_it(tmp_path
             b.put()
             await b.runner.submit("j")
             await b.ended()
-            await b.until(lambda: not b.runner._tasks, "the job's folders are tidied")
+            await reached(lambda: not b.runner._tasks, "the job's folders are tidied")
 
     run(work())
     kept = {path.name for path in (tmp_path / "jobs").rglob("*") if path.is_file()}
@@ -106,7 +107,13 @@ def test_a_step_that_a_signal_ended_says_which(tmp_path):
 def test_a_fault_fails_the_step_it_names_by_a_real_exit_code(tmp_path):
     async def work() -> None:
         async with bench(tmp_path) as b:
-            b.faults.armed.append(("step_fails", "chat_completion_finetune", "CUDA out of memory."))
+            b.faults.add(
+                {
+                    "kind": "step_fails",
+                    "step": "chat_completion_finetune",
+                    "message": "CUDA out of memory.",
+                }
+            )
             b.put()
             await b.runner.submit("j")
             job = await b.ended()
@@ -138,7 +145,7 @@ def test_cancelling_kills_the_step_and_ends_in_canceled(tmp_path):
             b.hold("finetune")
             b.put()
             await b.runner.submit("j")
-            await b.until(lambda: b.started("finetune"), "the fine-tune runs")
+            await reached(lambda: b.started("finetune"), "the fine-tune runs")
             await b.runner.cancel("j")
             assert b.job()["status"] == "CancelRequested"
             job = await b.ended()
@@ -159,11 +166,11 @@ def test_submitting_a_job_again_starts_nothing(tmp_path):
             b.put()
             await b.runner.submit("j")
             await b.runner.submit("j")
-            await b.until(lambda: b.started("validation"), "the first step runs")
+            await reached(lambda: b.started("validation"), "the first step runs")
             assert len(b.runner.processes.alive()) == 1
             held.unlink()
             await b.ended()
-            await b.until(lambda: not b.runner._tasks, "the job's folders are tidied")
+            await reached(lambda: not b.runner._tasks, "the job's folders are tidied")
             (b.runner.workloads / "validation.started").unlink()
             await b.runner.submit("j")
 
@@ -182,9 +189,9 @@ def test_a_cluster_of_one_node_runs_one_step_at_a_time(tmp_path):
             for name in ("first", "second"):
                 b.put(name, compute_model_import="gpu")
                 await b.runner.submit(name)
-            await b.until(lambda: b.steps("first")[0] == "Running", "the first job has the node")
-            await b.until(lambda: b.job("second")["status"] == "Running", "the second has begun")
-            await b.until(lambda: b.steps("second")[0] == "Queued", "the second waits")
+            await reached(lambda: b.steps("first")[0] == "Running", "the first job has the node")
+            await reached(lambda: b.job("second")["status"] == "Running", "the second has begun")
+            await reached(lambda: b.steps("second")[0] == "Queued", "the second waits")
             assert b.runner.nodes.busy("gpu") == 1
             held.unlink()
 
@@ -200,10 +207,10 @@ def test_a_pre_empted_low_priority_step_is_queued_again_and_completes(tmp_path):
             cluster = {"vmPriority": "LowPriority", "scaleSettings": {"maxNodeCount": 1}}
             b.clusters["gpu"] = {"properties": {"properties": cluster}}
             held = b.hold("finetune")
-            b.faults.armed.append(("preempted", "chat_completion_finetune", ""))
+            b.faults.add({"kind": "preempted", "step": "chat_completion_finetune"})
             b.put(compute_finetune="gpu")
             await b.runner.submit("j")
-            await b.until(lambda: not b.faults.armed, "the node was taken")
+            await reached(lambda: b.faults.all()[0].hit.is_set(), "the node was taken")
             held.unlink()
             job = await b.ended()
 
@@ -219,14 +226,14 @@ def test_after_a_restart_a_queued_job_runs_and_a_running_one_has_failed(tmp_path
             b.hold("preprocess")
             b.put("running")
             await b.runner.submit("running")
-            await b.until(lambda: b.started("preprocess"), "the third step runs")
+            await reached(lambda: b.started("preprocess"), "the third step runs")
             b.put("queued")
             b.clusters["none"] = {
                 "properties": {"properties": {"scaleSettings": {"maxNodeCount": 0}}}
             }
             b.put("waits", compute_model_import="none")
             await b.runner.submit("waits")
-            await b.until(lambda: b.steps("waits")[0] == "Queued", "it waits for a node")
+            await reached(lambda: b.steps("waits")[0] == "Queued", "it waits for a node")
 
     async def after() -> None:
         async with bench(tmp_path) as b:
@@ -283,7 +290,7 @@ def test_every_change_of_status_reaches_the_webhook_once_it_listens(tmp_path):
             b.put()
             await b.runner.submit("j")
             await b.ended()
-            await b.until(lambda: not b.runner.webhook._deliveries, "all events are delivered")
+            await reached(lambda: not b.runner.webhook._deliveries, "all events are delivered")
             step = b.runner.children("j")[0]["name"]
 
             assert of("j") == ["Completed", "NotStarted", "Running"]
@@ -309,13 +316,13 @@ def test_a_pre_empted_step_finds_its_checkpoint_where_it_was_asked_to_resume(tmp
             b.put(compute_finetune="gpu", resume_from_checkpoint=asked)
             await b.runner.submit("j")
             started = held.with_suffix(".started")
-            await b.until(started.exists, "it trains")
+            await reached(started.exists, "it trains")
             (step,) = [c for c in b.runner.children("j") if "finetune" in c["display_name"]]
             checkpoint = b.runner._step_folder(step) / "checkpoint-1"
             checkpoint.mkdir()
             started.unlink()
-            b.faults.armed.append(("preempted", "chat_completion_finetune", ""))
-            await b.until(started.exists, "it trains again")
+            b.faults.add({"kind": "preempted", "step": "chat_completion_finetune"})
+            await reached(started.exists, "it trains again")
             assert checkpoint.exists() == kept
             held.unlink()
 

@@ -4,9 +4,8 @@ import os
 import re
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
@@ -16,6 +15,7 @@ import pytest
 
 from tests.conftest import RunningEmulator, _environment, environment
 from tests.emulator.support.job_stand_ins import write_programs
+from tests.emulator.support.waiting import until
 
 ROOT = Path(__file__).parents[3]
 LAUNCHER = """
@@ -129,13 +129,6 @@ def tracking(place: Place) -> Iterator[str]:
     mlflow.set_tracking_uri(uri)
     yield uri
     mlflow.set_tracking_uri(before)
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 40
-    while not holds():
-        assert time.monotonic() < deadline, f"not within 40 s: {what}"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

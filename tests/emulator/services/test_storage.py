@@ -58,7 +58,7 @@ def container(service, request):
         found.delete_container()
 
 
-def until(hours):
+def hours_from_now(hours):
     return datetime.now(UTC) + timedelta(hours=hours)
 
 
@@ -215,15 +215,15 @@ def signed(account, kind, permission, hours, name="signed.txt"):
             account[1],
             parts,
             AccountSasPermissions.from_string(permission),
-            until(hours),
+            hours_from_now(hours),
         )
     if kind == "container":
         allowed = ContainerSasPermissions.from_string(permission)
         return generate_container_sas(account[0], CONTAINER, account[1], permission=allowed,
-                                      expiry=until(hours))  # fmt: skip
+                                      expiry=hours_from_now(hours))  # fmt: skip
     allowed = BlobSasPermissions.from_string(permission)
     return generate_blob_sas(account[0], CONTAINER, name, account_key=account[1],
-                             permission=allowed, expiry=until(hours))  # fmt: skip
+                             permission=allowed, expiry=hours_from_now(hours))  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["blob", "container", "account"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from emulator.app import Emulator, azure_app, build, plain_app
 from emulator.clock import HandClock
 from emulator.configuration import Configuration, load_identity
 from emulator.protocol import tokens
+from tests.emulator.support.waiting import PAUSE_S, until
 
 SCORER = Path(__file__).with_name("scorer_stand_in.py")
 DEADLINE_S = 30.0
@@ -51,11 +51,7 @@ class InProcess:
 
     def until(self, done: Callable[[], Any]) -> Any:
         """Wait for real processes to get somewhere."""
-        deadline = time.monotonic() + DEADLINE_S
-        while not (found := done()):
-            assert time.monotonic() < deadline, "it did not happen"
-            self.run(asyncio.sleep(0.02))
-        return found
+        return until(done, pause=lambda: self.run(asyncio.sleep(PAUSE_S)))
 
     # -- requests
 

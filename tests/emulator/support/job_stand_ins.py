@@ -1,15 +1,17 @@
 """Small step programs and a runner around them, for tests that need no training."""
 
-import asyncio
 import time
-from collections.abc import Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emulator.clock import ScaledClock
+from emulator.faults import Faults
+from emulator.latency import Profile
 from emulator.processes.children import Processes
 from emulator.services.assets.addresses import Locations
+from emulator.services.assets.versions import Assets
 from emulator.services.compute.nodes import Nodes
 from emulator.services.jobs.base_weights import BaseWeights
 from emulator.services.jobs.events import Webhook
@@ -17,7 +19,9 @@ from emulator.services.jobs.records import Jobs
 from emulator.services.jobs.runner import Runner
 from emulator.services.jobs.steps import STEPS
 from emulator.services.jobs.submission import submission
+from emulator.services.storage.blobs import Storage
 from emulator.store import Store
+from tests.emulator.support.waiting import reached
 
 WORKSPACE = (
     "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w"
@@ -73,34 +77,6 @@ print(folder)
 
 
 @dataclass
-class RealClock:
-    def now(self) -> float:
-        return time.time()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
-
-
-class NoLatency:
-    def seconds(self, operation: str) -> float:
-        return 0.0
-
-
-@dataclass
-class FaultList:
-    """Faults by (kind, step), each used once."""
-
-    armed: list[tuple[str, str, str]] = field(default_factory=list)
-
-    def take(self, kind: str, step: str) -> dict[str, Any] | None:
-        for fault in self.armed:
-            if fault[:2] == (kind, step):
-                self.armed.remove(fault)
-                return {"kind": kind, "step": step, "message": fault[2]}
-        return None
-
-
-@dataclass
 class Touched:
     """Remembers which runs had news; the real tracking server has tests of its own."""
 
@@ -111,26 +87,13 @@ class Touched:
 
 
 @dataclass
-class Disk:
-    root: Path
-
-    def path(self, datastore: str, name: str) -> Path:
-        return self.root / datastore / name
-
-
-class NoAssets:
-    def uri(self, kind: str, name: str, version: str) -> str | None:
-        return None
-
-
-@dataclass
 class Bench:
     """A runner on a temporary folder, and the switches of its step programs."""
 
     root: Path
     store: Store
     runner: Runner
-    faults: FaultList
+    faults: Faults
     clusters: dict[str, dict[str, Any]]
 
     def hold(self, program: str) -> Path:
@@ -150,21 +113,15 @@ class Bench:
             self.runner.jobs.put(record)
 
     def job(self, name: str = "j") -> dict[str, Any]:
-        found = self.runner.jobs.get(name)
-        assert found is not None
-        return found
+        record = self.runner.jobs.get(name)
+        assert record is not None
+        return record
 
     def steps(self, name: str = "j") -> list[str]:
         return [child["status"] for child in self.runner.children(name)]
 
-    async def until(self, holds: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 30
-        while not holds():
-            assert time.monotonic() < deadline, f"not within 30 s: {what}"
-            await asyncio.sleep(0.02)
-
     async def ended(self, name: str = "j") -> dict[str, Any]:
-        await self.until(
+        await reached(
             lambda: self.job(name)["status"] in ("Completed", "Failed", "Canceled"),
             f"{name} has ended",
         )
@@ -213,9 +170,9 @@ async def bench(root: Path, webhook: str | None = None) -> Any:
     write_programs(workloads)
     store = Store(root / "state.db")
     processes = Processes(root / "processes")
-    disk = Disk(root / "blobs")
+    storage = Storage(root / "blobs", store)
     clusters: dict[str, dict[str, Any]] = {}
-    clock, faults = RealClock(), FaultList()
+    clock, faults = ScaledClock(0), Faults()
 
     async def start_node(compute: str) -> None:
         await clock.sleep(0)
@@ -228,14 +185,14 @@ async def bench(root: Path, webhook: str | None = None) -> Any:
         folder=root / "jobs",
         jobs=Jobs(store),
         clock=clock,
-        profile=NoLatency(),
+        profile=Profile("fast"),
         faults=faults,
         processes=processes,
         nodes=Nodes(limit, start_node),
         tracking=Touched(),
         webhook=Webhook(webhook, clock.sleep),
-        storage=disk,
-        locations=Locations(disk, NoAssets(), "core.test"),
+        storage=storage,
+        locations=Locations(storage, Assets(store), "core.test"),
         weights=BaseWeights(
             "tiny", root / "cache", workloads / "base_weights.py", processes, root / "w.log"
         ),
