@@ -71,7 +71,7 @@ def listen(port: int) -> socket.socket:
 
 def with_ports(config: Configuration, sockets: list[socket.socket]) -> Configuration:
     """The configuration with the ports that were found, kept for the next start."""
-    tls, proxy, plain = (one.getsockname()[1] for one in sockets)
+    tls, proxy, plain = (listener.getsockname()[1] for listener in sockets)
     identity = replace(config.identity, tls_port=tls, proxy_port=proxy, plain_port=plain)
     save_identity(config.state, identity)
     return replace(config, identity=identity)

@@ -165,7 +165,7 @@ class Processes:
 
     def alive(self) -> list[str]:
         """Names of the programs that run now; the preloader is none."""
-        return sorted(one.name for one in self._running if one.running and one.name != "preload")
+        return sorted(p.name for p in self._running if p.running and p.name != "preload")
 
     async def preload(self, scripts: Path) -> None:
         """From now on start the Python scripts of this folder from a process with their libraries.

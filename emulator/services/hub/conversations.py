@@ -54,8 +54,10 @@ def _conversations() -> list[Row]:
     spec = find_spec("chitchat_dataset")
     if spec is None or spec.origin is None:
         raise RuntimeError("The Hub stand-in needs the package chitchat-dataset. Install it.")
-    found = json.loads(Path(spec.origin).with_name("dataset.json").read_text(encoding="utf-8"))
-    rows = (_row(name, one["messages"]) for name, one in sorted(found.items()))
+    conversations = json.loads(
+        Path(spec.origin).with_name("dataset.json").read_text(encoding="utf-8")
+    )
+    rows = (_row(name, about["messages"]) for name, about in sorted(conversations.items()))
     return [row for row in rows if row is not None]
 
 

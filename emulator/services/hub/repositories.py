@@ -67,7 +67,7 @@ class Repository:
         wanted = self.branches.get(revision, revision)
         if wanted in self.commits:
             return self.commits[wanted]
-        short = [one for one in self.commits if len(wanted) >= 7 and one.startswith(wanted)]
+        short = [id_ for id_ in self.commits if len(wanted) >= 7 and id_.startswith(wanted)]
         return self.commits[short[0]] if len(short) == 1 else None
 
     def push(self, folder: Path, branch: str = "main") -> Commit:

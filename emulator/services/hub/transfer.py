@@ -90,8 +90,8 @@ async def _until_gone(receive: Receive, sending: Coroutine[Any, Any, None]) -> N
         if task.done():
             task.result()
     finally:
-        for one in (task, gone):
-            one.cancel()
+        for waiting in (task, gone):
+            waiting.cancel()
         await asyncio.gather(task, gone, return_exceptions=True)
 
 
@@ -109,10 +109,10 @@ def wanted(asked: str, size: int) -> tuple[int, int] | None:
 
     A header that is not understood asks for everything, as the RFC has it.
     """
-    found = RANGE.match(asked)
-    if not found or found.groups() == ("", ""):
+    match = RANGE.match(asked)
+    if not match or match.groups() == ("", ""):
         return 0, size
-    first, last = found.groups()
+    first, last = match.groups()
     if not first:
         return max(0, size - int(last)), size
     end = min(int(last) + 1, size) if last else size

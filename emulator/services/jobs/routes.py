@@ -15,7 +15,7 @@ from emulator.protocol.paging import page
 from emulator.protocol.resources import WORKSPACE
 from emulator.protocol.routing import Routes
 from emulator.services.compute.clusters import Clusters
-from emulator.services.jobs import records as job_records
+from emulator.services.jobs import records
 from emulator.services.jobs.records import ENDED, Jobs, Record
 from emulator.services.jobs.runner import Runner
 from emulator.services.jobs.submission import (
@@ -65,7 +65,7 @@ def resource(service: JobService, record: Record) -> dict[str, Any]:
     """The job as ARM shows it."""
     config = service.config
     tracking = f"azureml://{config.api_host}/mlflow/v1.0{record['workspace']}?"
-    return job_records.arm_job(record, f"https://{config.studio_host}", config.tenant_id, tracking)
+    return records.arm_job(record, f"https://{config.studio_host}", config.tenant_id, tracking)
 
 
 async def put_job(service: JobService, request: Request) -> Response:

@@ -21,7 +21,7 @@ from emulator.processes.children import Processes, ProcessNotStarted, Running
 from emulator.protocol.errors import ArmError
 from emulator.services.assets.addresses import Locations, Unresolvable, registry_model
 from emulator.services.compute.nodes import Nodes
-from emulator.services.jobs import records as job_records
+from emulator.services.jobs import records
 from emulator.services.jobs.base_weights import BaseWeights, NoBaseWeights, last_line
 from emulator.services.jobs.events import Webhook
 from emulator.services.jobs.records import ENDED, Jobs, Record
@@ -143,8 +143,8 @@ class Runner:
     def log_path(self, record: Record) -> Path:
         """The log of a run: what its program printed, or what became of the pipeline's steps."""
         name = STD_LOG if record["step"] else EXECUTION_LOG
-        folder = job_records.artifact_folder(record["name"])
-        return self.storage.path(job_records.ARTIFACTS, f"{folder}/{name}")
+        folder = records.artifact_folder(record["name"])
+        return self.storage.path(records.ARTIFACTS, f"{folder}/{name}")
 
     # -- the life of a job
 
@@ -165,7 +165,7 @@ class Runner:
         except Exception:  # the job must not stay Running for good because of a fault of ours
             log.exception("job %s", name)
             text = "The service failed to run the job; see the emulator's log."
-            self._end(name, "Failed", job_records.error("SystemError", text, self.location))
+            self._end(name, "Failed", records.error("SystemError", text, self.location))
         finally:
             await asyncio.to_thread(self._tidy, name)
 
@@ -177,9 +177,7 @@ class Runner:
         for step, child in zip(STEPS, self.children(name), strict=True):
             await self._step(record, step, child, plan)
         await asyncio.to_thread(self._publish, record, plan)
-        outputs = {
-            output: job_records.output_uri(name, output) for output in record["bound_outputs"]
-        }
+        outputs = {output: records.output_uri(name, output) for output in record["bound_outputs"]}
         self._set(name, outputs=outputs)
         self._end(name, "Completed")
 
@@ -198,7 +196,7 @@ class Runner:
                 first = record["children"][0]
                 text = f"Input '{name}' cannot be read. {problem}"
                 self._set(first, status="Running", started=self.clock.now())
-                failure = job_records.error("DataAccessError", text, self.location)
+                failure = records.error("DataAccessError", text, self.location)
                 raise StepFailed(first, failure) from problem
         return Plan(record["parameters"], paths)
 
@@ -224,7 +222,7 @@ class Runner:
             said = last_line(self.log_path(child))
             raise StepFailed(
                 child["name"],
-                job_records.step_error(code, STD_LOG, said, self.location),
+                records.step_error(code, STD_LOG, said, self.location),
             )
         if step.output:
             plan.outputs[step.output] = self._step_folder(child) / step.output
@@ -279,7 +277,7 @@ class Runner:
         return False
 
     def _tell_metrics(self, child: Record, seen: int) -> int:
-        path = job_records.metrics_file(self.folder, child)
+        path = records.metrics_file(self.folder, child)
         size = path.stat().st_size if path.exists() else 0
         if size != seen:
             self.tracking.touch(child["name"])
@@ -294,7 +292,7 @@ class Runner:
         child = self._end(failure.child, "Failed", failure.error)
         record = self._record(name)
         self._say(record, f"Step {child['step']} failed.")
-        self._end(name, "Failed", job_records.pipeline_error(child, self.location))
+        self._end(name, "Failed", records.pipeline_error(child, self.location))
 
     def _cancelled(self, name: str) -> None:
         for child in self.children(name):
@@ -311,13 +309,13 @@ class Runner:
         )
         for child in self.children(record["name"]):
             if child["status"] in ("Running", "Queued"):
-                failure = job_records.error("ServiceRestarted", text, self.location)
+                failure = records.error("ServiceRestarted", text, self.location)
                 self._step_failed(record["name"], StepFailed(child["name"], failure))
                 return
         self._end(
             record["name"],
             "Failed",
-            job_records.error("ServiceRestarted", text, self.location),
+            records.error("ServiceRestarted", text, self.location),
         )
 
     def _publish(self, record: Record, plan: Plan) -> None:
@@ -326,7 +324,7 @@ class Runner:
             source = plan.outputs.get(inner)
             if source is None or not source.is_dir():
                 raise FileNotFoundError(f"no step made the output {inner}")
-            target = self.storage.path(job_records.OUTPUTS, f"azureml/{record['name']}/{output}")
+            target = self.storage.path(records.OUTPUTS, f"azureml/{record['name']}/{output}")
             shutil.rmtree(target, ignore_errors=True)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(source, target, copy_function=os.link)  # weights are large
@@ -366,7 +364,7 @@ class Runner:
         path = self.log_path(record)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:
-            file.write(f"[{job_records.utc(round(self.clock.now()))}] {text}\n")
+            file.write(f"[{records.utc(round(self.clock.now()))}] {text}\n")
 
     def _step_folder(self, child: Record) -> Path:
-        return job_records.step_folder(self.folder, child)
+        return records.step_folder(self.folder, child)

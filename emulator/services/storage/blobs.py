@@ -56,7 +56,7 @@ class Storage:
 
     def containers(self) -> list[str]:
         hidden = ".blocks"
-        return sorted(one.name for one in self.folder.iterdir() if one.name != hidden)
+        return sorted(entry.name for entry in self.folder.iterdir() if entry.name != hidden)
 
     def has(self, container: str) -> bool:
         return CONTAINER.fullmatch(container) is not None and (self.folder / container).is_dir()
@@ -123,12 +123,12 @@ class Storage:
         """Names of the container's blobs that begin so, in order."""
         root = (self.folder / container).resolve()
         start = root / os.path.dirname(prefix)
-        found = (
+        names = (
             os.path.relpath(os.path.join(folder, file), root)
             for folder, _, files in os.walk(start)
             for file in files
         )
-        return sorted(name for name in found if name.startswith(prefix))
+        return sorted(name for name in names if name.startswith(prefix))
 
     # -- blocks
 

@@ -12,8 +12,8 @@ def entries(names: list[str], prefix: str, delimiter: str) -> list[str]:
         return names
     folded = set()
     for name in names:
-        head, found, _ = name.removeprefix(prefix).partition(delimiter)
-        folded.add(prefix + head + found)
+        head, ending, _ = name.removeprefix(prefix).partition(delimiter)
+        folded.add(prefix + head + ending)
     return sorted(folded)
 
 

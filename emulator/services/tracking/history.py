@@ -16,7 +16,7 @@ from emulator.protocol.errors import ArmError
 from emulator.protocol.resources import WORKSPACE
 from emulator.protocol.routing import Routes
 from emulator.services.assets.addresses import JOB_OUTPUT
-from emulator.services.jobs import records as job_records
+from emulator.services.jobs import records
 from emulator.services.jobs.records import Jobs, Record
 from emulator.services.jobs.routes import find
 from emulator.services.jobs.runner import EXECUTION_LOG, STD_LOG, Runner
@@ -24,7 +24,7 @@ from emulator.services.jobs.submission import edited
 from emulator.services.storage.blobs import DATASTORES, Storage
 from emulator.services.storage.signatures import signed_address
 
-ARTIFACTS = DATASTORES[job_records.ARTIFACTS]  # the container behind the datastore
+ARTIFACTS = DATASTORES[records.ARTIFACTS]  # the container behind the datastore
 HISTORY = "/history/v1.0" + WORKSPACE
 RUN = HISTORY + "/runs/{name}"
 EXPERIMENT_RUN = HISTORY + "/experiments/{experiment}/runs/{name}"
@@ -43,20 +43,20 @@ class HistoryService:
 
 
 async def get_run(service: HistoryService, request: Request) -> Response:
-    return JSONResponse(job_records.run(find(service.jobs, request)))
+    return JSONResponse(records.run(find(service.jobs, request)))
 
 
 async def get_details(service: HistoryService, request: Request) -> Response:
     """A run with signed addresses of its logs."""
     record = find(service.jobs, request)
-    return JSONResponse(job_records.run_details(record, _log_files(service, record)))
+    return JSONResponse(records.run_details(record, _log_files(service, record)))
 
 
 async def get_children(service: HistoryService, request: Request) -> Response:
     """A job's steps, newest first as run history lists them."""
     steps = service.jobs.steps(find(service.jobs, request))
     top = int(request.query_params.get("$top") or len(steps))
-    return JSONResponse({"value": [job_records.run(step) for step in steps[::-1][:top]]})
+    return JSONResponse({"value": [records.run(step) for step in steps[::-1][:top]]})
 
 
 async def post_run_data(service: HistoryService, request: Request) -> Response:
@@ -65,7 +65,7 @@ async def post_run_data(service: HistoryService, request: Request) -> Response:
     record = service.jobs.get(str(wanted.get("runId")))
     if record is None:
         raise ArmError(404, "UserError", f"Run {wanted.get('runId')} was not found.")
-    return JSONResponse({"runMetadata": job_records.run(record), "runDefinition": None})
+    return JSONResponse({"runMetadata": records.run(record), "runDefinition": None})
 
 
 async def patch_run(service: HistoryService, request: Request) -> Response:
@@ -76,7 +76,7 @@ async def patch_run(service: HistoryService, request: Request) -> Response:
         changes["isArchived"] = changes["hidden"]
     record = edited(record, changes)
     service.jobs.put(record)
-    return JSONResponse(job_records.run(record))
+    return JSONResponse(records.run(record))
 
 
 async def get_service_instances(service: HistoryService, request: Request) -> Response:
@@ -146,7 +146,7 @@ async def post_artifacts(service: HistoryService, request: Request) -> Response:
 
 
 def _artifact_paths(service: HistoryService, run: str) -> list[str]:
-    folder = job_records.artifact_folder(run) + "/"
+    folder = records.artifact_folder(run) + "/"
     names = service.storage.names(ARTIFACTS, folder)
     return [name.removeprefix(folder) for name in names]
 
@@ -168,7 +168,7 @@ def _content(service: HistoryService, run: str, path: str, permissions: str) -> 
         config.blob_host,
         config.account,
         config.identity.storage_key,
-        f"{ARTIFACTS}/{job_records.artifact_folder(run)}/{path}",
+        f"{ARTIFACTS}/{records.artifact_folder(run)}/{path}",
         permissions,
         until.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
@@ -189,7 +189,7 @@ async def _resolved(request: Request, field: str) -> dict[str, Any]:
     names = request.path_params
     store = (
         f"azureml://subscriptions/{names['subscription']}/resourcegroups/{names['group']}"
-        f"/workspaces/{names['workspace']}/datastores/{job_records.OUTPUTS}/paths"
+        f"/workspaces/{names['workspace']}/datastores/{records.OUTPUTS}/paths"
     )
     addresses = {}
     for asset in (await request.json()).get("values") or []:

@@ -22,19 +22,20 @@ import httpx
 
 from emulator.processes.children import Processes, Running
 from emulator.services.jobs.records import ENDED, Jobs, Record, metrics_file
+from emulator.services.tracking.identities import (
+    EXPERIMENT_KIND,
+    RUN_KEYS,
+    RUN_KIND,
+    Identities,
+)
 from emulator.store import Store
 
 log = logging.getLogger(__name__)
 
 PROGRAM = Path(__file__).with_name("program.py")
-RUN_KIND = "tracking_run"
-EXPERIMENT_KIND = "tracking_experiment"
 START_WITHIN_S = 120.0
 BATCH = 1000  # metrics in one request; MLflow takes no more
-RUN_KEYS = ("run_id", "run_uuid", "run_ids", "source_run_id")
-EXPERIMENT_KEYS = ("experiment_id", "experiment_ids")
 NAMED_RUNS = re.compile(r"(?:rootRunId|parentRunId|run_id)[`\"]?\s*=\s*['\"]([^'\"]+)['\"]")
-RUN_FILTER = re.compile(r"((?:attributes?\.)?run_id\s*=\s*)(['\"])([^'\"]+)\2")
 
 STATUSES = {"Completed": "FINISHED", "Failed": "FAILED", "Canceled": "KILLED"}
 
@@ -48,52 +49,6 @@ class TrackingUnavailable(RuntimeError):
 
     def __str__(self) -> str:
         return f"The MLflow server could not be started; see {self.log_file}."
-
-
-class Identities:
-    """Azure's ids and MLflow's. What is in neither table is the same on both sides."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._inward: dict[str, dict[str, str]] = {RUN_KIND: {}, EXPERIMENT_KIND: {}}
-        self._outward: dict[str, dict[str, str]] = {RUN_KIND: {}, EXPERIMENT_KIND: {}}
-        for kind in (RUN_KIND, EXPERIMENT_KIND):
-            for row in store.list(kind):
-                self._remember(kind, row["azure"], row["mlflow"])
-
-    def learn(self, kind: str, azure: str, mlflow: str, status: str | None = None) -> None:
-        """Remember that the two are one; ``status`` is what MLflow was last told of a run."""
-        self._store.put(kind, azure, {"azure": azure, "mlflow": mlflow, "status": status})
-        self._remember(kind, azure, mlflow)
-
-    def mlflow(self, kind: str, azure: str) -> str | None:
-        return self._inward[kind].get(azure)
-
-    def inward(self, value: Any) -> Any:
-        """A request with MLflow's ids in the place of Azure's."""
-        return self._translated(value, self._inward)
-
-    def outward(self, value: Any) -> Any:
-        """An answer with Azure's ids in the place of MLflow's."""
-        return self._translated(value, self._outward)
-
-    def _remember(self, kind: str, azure: str, mlflow: str) -> None:
-        self._inward[kind][azure] = mlflow
-        self._outward[kind][mlflow] = azure
-
-    def _translated(self, value: Any, tables: dict[str, dict[str, str]], key: str = "") -> Any:
-        if isinstance(value, dict):
-            return {name: self._translated(inner, tables, name) for name, inner in value.items()}
-        if isinstance(value, list):
-            return [self._translated(inner, tables, key) for inner in value]
-        if key == "filter" and isinstance(value, str):
-            runs = tables[RUN_KIND]
-            return RUN_FILTER.sub(lambda m: f"{m[1]}'{runs.get(m[3], m[3])}'", value)
-        if key in RUN_KEYS:
-            return tables[RUN_KIND].get(value, value)
-        if key in EXPERIMENT_KEYS:
-            return tables[EXPERIMENT_KIND].get(value, value)
-        return value
 
 
 @dataclass(frozen=True)
@@ -261,9 +216,9 @@ class TrackingServer:
             return known
         client = await self._server()
         path = "/api/2.0/mlflow/experiments/get-by-name"
-        found = await client.get(path, params={"experiment_name": name})
-        if found.is_success:
-            made = str(found.json()["experiment"]["experiment_id"])
+        answer = await client.get(path, params={"experiment_name": name})
+        if answer.is_success:
+            made = str(answer.json()["experiment"]["experiment_id"])
         else:
             made = str((await self._post("experiments/create", {"name": name}))["experiment_id"])
         self.identities.learn(EXPERIMENT_KIND, azure, made)
@@ -291,7 +246,7 @@ def _concerned(path: str, query: list[tuple[str, str]], body: Any) -> Callable[[
         return lambda news: news.name in runs or news.root in runs
     if "/experiments/" in path:
         return lambda _: False
-    experiments = {str(one) for one in asked.get("experiment_ids") or []}
+    experiments = {str(experiment) for experiment in asked.get("experiment_ids") or []}
     return lambda news: not experiments or news.experiment_id in experiments
 
 
