@@ -11,11 +11,12 @@ from emulator.configuration import Configuration
 from emulator.faults import BadFault, Fault, Faults, Journal
 from emulator.processes.children import Processes
 from emulator.protocol.errors import ArmError
+from emulator.protocol.resources import state
 from emulator.protocol.routing import Routes
 from emulator.services.assets.versions import Assets
 from emulator.services.compute.clusters import Clusters
 from emulator.services.jobs.records import Jobs
-from emulator.services.serving.endpoints import Serving, state
+from emulator.services.serving.endpoints import Serving
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -12,7 +11,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emulator import admin
-from emulator.catalogue import Catalogue, load_catalogue
+from emulator.catalogue import load_catalogue
 from emulator.clock import Clock, ScaledClock
 from emulator.configuration import REGION, Configuration
 from emulator.faults import Faults, Journal, host_of
@@ -59,30 +58,65 @@ SCORER = WORKLOADS / "score.py"
 LOOPBACK = ("127.0.0.1", "localhost")
 
 
-@dataclass
 class Emulator:
-    """The parts of one emulator, for whoever puts them together; no route sees it."""
+    """The parts of one emulator on its state folder. No route sees it; ``start`` makes it run."""
 
-    config: Configuration
-    clock: Clock
-    store: Store
-    profile: Profile
-    faults: Faults
-    journal: Journal
-    catalogue: Catalogue
-    operations: Operations
-    processes: Processes
-    storage: Storage
-    assets: Assets
-    locations: Locations
-    quotas: Quotas
-    clusters: Clusters
-    nodes: Nodes
-    tracking: TrackingServer
-    jobs: Jobs
-    runner: Runner
-    serving: Serving
-    hub: hub.Hub
+    def __init__(self, config: Configuration, clock: Clock | None = None) -> None:
+        state = config.state
+        self.config = config
+        self.clock = clock or ScaledClock(config.time_scale)
+        self.profile = Profile(config.profile, config.time_scale, config.latencies)
+        self.store = Store(state / "state.db")
+        self.faults = Faults()
+        self.journal = Journal(self.clock)
+        self.catalogue = load_catalogue()
+        self.operations = Operations(self.store, config, self.profile)
+        self.processes = Processes(state / "processes")
+        self.storage = Storage(state / "blobs", self.store)
+        self.assets = Assets(self.store)
+        self.locations = Locations(self.storage, self.assets, config.storage_suffix)
+        self.quotas = Quotas(config, self.store, self.catalogue)
+        self.clusters = Clusters(
+            self.store, self.clock, self.profile, self.faults, self.operations, self.quotas
+        )
+        self.nodes = Nodes(self.clusters.max_nodes, self._start_node)
+        self.tracking = TrackingServer(
+            state / "tracking", state / "jobs", self.processes, self.store
+        )
+        self.jobs = Jobs(self.store)
+        self.runner = self._runner()
+        self.operations.verbs["job.cancel"] = self.runner.until_ended
+        scorers = Scorers(
+            state / "serving", SCORER, self.clock, self.profile, self.faults, self.processes
+        )
+        self.serving = Serving(
+            scorers, self.store, self.clock, self.profile, self.faults, self.operations,
+            self.assets, self.locations,
+        )  # fmt: skip
+        self.hub = hub.Hub(config.cache)
+
+    def _runner(self) -> Runner:
+        config, state = self.config, self.config.state
+        program, log = WORKLOADS / "base_weights.py", state / "weights.log"
+        return Runner(
+            folder=state / "jobs",
+            jobs=self.jobs,
+            clock=self.clock,
+            profile=self.profile,
+            faults=self.faults,
+            processes=self.processes,
+            nodes=self.nodes,
+            tracking=self.tracking,
+            webhook=Webhook(config.event_webhook, self.clock.sleep),
+            storage=self.storage,
+            locations=self.locations,
+            weights=BaseWeights(config.weights, config.cache, program, self.processes, log),
+            workloads=WORKLOADS,
+            location=REGION,
+        )
+
+    async def _start_node(self, _: str) -> None:
+        await self.clock.sleep(self.profile.seconds("compute.start_node"))
 
     async def start(self) -> None:
         """Take up what an earlier process on this state left under way."""
@@ -102,76 +136,6 @@ class Emulator:
         await self.serving.scorers.close()
         await self.processes.stop_all()
         self.store.close()
-
-
-def build(config: Configuration, clock: Clock | None = None) -> Emulator:
-    """Put an emulator together on its state folder; nothing runs yet."""
-    state = config.state
-    clock = clock or ScaledClock(config.time_scale)
-    profile = Profile(config.profile, config.time_scale, config.latencies)
-    store = Store(state / "state.db")
-    faults = Faults()
-    operations = Operations(store, config, profile)
-    processes = Processes(state / "processes")
-    catalogue = load_catalogue()
-    storage, assets = Storage(state / "blobs", store), Assets(store)
-    locations = Locations(storage, assets, config.storage_suffix)
-    quotas = Quotas(config, store, catalogue)
-    clusters = Clusters(store, clock, profile, faults, operations, quotas)
-
-    async def start_node(_: str) -> None:
-        await clock.sleep(profile.seconds("compute.start_node"))
-
-    nodes = Nodes(clusters.max_nodes, start_node)
-    tracking = TrackingServer(state / "tracking", state / "jobs", processes, store)
-    jobs = Jobs(store)
-    runner = Runner(
-        folder=state / "jobs",
-        jobs=jobs,
-        clock=clock,
-        profile=profile,
-        faults=faults,
-        processes=processes,
-        nodes=nodes,
-        tracking=tracking,
-        webhook=Webhook(config.event_webhook, clock.sleep),
-        storage=storage,
-        locations=locations,
-        weights=BaseWeights(
-            config.weights,
-            config.cache,
-            WORKLOADS / "base_weights.py",
-            processes,
-            state / "weights.log",
-        ),
-        workloads=WORKLOADS,
-        location=REGION,
-    )
-    operations.verbs["job.cancel"] = runner.until_ended
-    scorers = Scorers(state / "serving", SCORER, clock, profile, faults, processes)
-    serving = Serving(scorers, store, clock, profile, faults, operations, assets, locations)
-    return Emulator(
-        config=config,
-        clock=clock,
-        store=store,
-        profile=profile,
-        faults=faults,
-        journal=Journal(clock),
-        catalogue=catalogue,
-        operations=operations,
-        processes=processes,
-        storage=storage,
-        assets=assets,
-        locations=locations,
-        quotas=quotas,
-        clusters=clusters,
-        nodes=nodes,
-        tracking=tracking,
-        jobs=jobs,
-        runner=runner,
-        serving=serving,
-        hub=hub.Hub(config.cache),
-    )
 
 
 def azure_app(emulator: Emulator) -> ASGIApp:

@@ -6,8 +6,8 @@ from tempfile import TemporaryDirectory
 from starlette.routing import Route
 
 from emulator.app import (
+    Emulator,
     api_routes,
-    build,
     hub_routes,
     management_routes,
     plain_routes,
@@ -44,7 +44,7 @@ def table() -> str:
 def _routes() -> dict[str, list[Route]]:
     """The routes by host, taken from an emulator that never starts."""
     with TemporaryDirectory() as folder:
-        emulator = build(Configuration(Path(folder), Path(folder), Identity()))
+        emulator = Emulator(Configuration(Path(folder), Path(folder), Identity()))
         emulator.store.close()
     return {
         "`management`": management_routes(emulator),

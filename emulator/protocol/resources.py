@@ -24,6 +24,11 @@ def system_data(created: float) -> dict[str, str]:
     return {"createdAt": when, "lastModifiedAt": when, **by}
 
 
+def state(resource: dict[str, Any]) -> str:
+    """The provisioning state of a resource."""
+    return str(resource["properties"]["provisioningState"])
+
+
 async def body_of(request: Request) -> dict[str, Any]:
     """The request's JSON object; empty where there is none. Raises ArmError 400."""
     content = await request.body()

@@ -7,7 +7,8 @@ from emulator.clock import Clock
 from emulator.faults import Faults
 from emulator.latency import Profile
 from emulator.protocol.operations import OperationFailed, Operations
-from emulator.services.compute.quotas import KIND, Quotas, inner, is_dedicated, state
+from emulator.protocol.resources import state
+from emulator.services.compute.quotas import KIND, Quotas, inner, is_dedicated
 from emulator.store import Store
 
 RESUMED = {

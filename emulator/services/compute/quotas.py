@@ -10,7 +10,7 @@ from emulator.catalogue import Catalogue
 from emulator.configuration import REGION, Configuration
 from emulator.protocol.operations import OperationFailed
 from emulator.protocol.paging import page
-from emulator.protocol.resources import LOCATION, TYPE, WORKSPACE
+from emulator.protocol.resources import LOCATION, TYPE, WORKSPACE, state
 from emulator.protocol.routing import Routes
 from emulator.store import Store
 
@@ -70,10 +70,6 @@ def inner(cluster: dict[str, Any]) -> dict[str, Any]:
     """The cluster's own properties, which ARM keeps inside those of a compute."""
     properties: dict[str, Any] = cluster["properties"].get("properties") or {}
     return properties
-
-
-def state(cluster: dict[str, Any]) -> str:
-    return str(cluster["properties"]["provisioningState"])
 
 
 def is_dedicated(cluster: dict[str, Any]) -> bool:

@@ -142,9 +142,8 @@ class Runner:
 
     def log_path(self, record: Record) -> Path:
         """The log of a run: what its program printed, or what became of the pipeline's steps."""
-        name = STD_LOG if record["step"] else EXECUTION_LOG
         folder = records.artifact_folder(record["name"])
-        return self.storage.path(records.ARTIFACTS, f"{folder}/{name}")
+        return self.storage.path(records.ARTIFACTS, f"{folder}/{log_name(record)}")
 
     # -- the life of a job
 
@@ -368,3 +367,8 @@ class Runner:
 
     def _step_folder(self, child: Record) -> Path:
         return records.step_folder(self.folder, child)
+
+
+def log_name(record: Record) -> str:
+    """Where a run's log is among its artifacts."""
+    return STD_LOG if record["step"] else EXECUTION_LOG

@@ -13,6 +13,7 @@ from emulator.faults import Faults
 from emulator.latency import Profile
 from emulator.protocol.errors import ArmError
 from emulator.protocol.operations import OperationFailed, Operations
+from emulator.protocol.resources import state
 from emulator.services.assets.addresses import ASSET, Locations, Unresolvable
 from emulator.services.assets.versions import Assets
 from emulator.services.serving.scorers import Scorers
@@ -203,7 +204,3 @@ def seconds(duration: str) -> float:
         return 0.0
     hours, minutes, rest = (float(part or 0) for part in match.groups())
     return 3600 * hours + 60 * minutes + rest
-
-
-def state(body: dict[str, Any]) -> str:
-    return str(body["properties"]["provisioningState"])

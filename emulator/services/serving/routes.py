@@ -13,7 +13,7 @@ from emulator.configuration import REGION, Configuration
 from emulator.protocol.errors import ArmError, NotEmulated, not_found
 from emulator.protocol.operations import Operations
 from emulator.protocol.paging import page
-from emulator.protocol.resources import TYPE, WORKSPACE, body_of, system_data
+from emulator.protocol.resources import TYPE, WORKSPACE, body_of, state, system_data
 from emulator.protocol.routing import Routes
 from emulator.services.serving.endpoints import (
     DEPLOYMENT,
@@ -21,7 +21,6 @@ from emulator.services.serving.endpoints import (
     Serving,
     deployment_key,
     seconds,
-    state,
 )
 
 PATH = WORKSPACE + "/onlineEndpoints/{endpoint}"

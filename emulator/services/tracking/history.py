@@ -19,7 +19,7 @@ from emulator.services.assets.addresses import JOB_OUTPUT
 from emulator.services.jobs import records
 from emulator.services.jobs.records import Jobs, Record
 from emulator.services.jobs.routes import find
-from emulator.services.jobs.runner import EXECUTION_LOG, STD_LOG, Runner
+from emulator.services.jobs.runner import Runner, log_name
 from emulator.services.jobs.submission import edited
 from emulator.services.storage.blobs import DATASTORES, Storage
 from emulator.services.storage.signatures import signed_address
@@ -92,19 +92,15 @@ async def get_log(service: HistoryService, request: Request) -> Response:
     if not hmac.compare_digest(given, _signature(service.config, record["name"], file)):
         raise ArmError(403, "AuthenticationFailed", "The signature of the log's address is wrong.")
     path = service.runner.log_path(record)
-    if file != _log_name(record) or not path.exists():
+    if file != log_name(record) or not path.exists():
         raise ArmError(404, "BlobNotFound", f"Run {record['name']} has no log {file}.")
     return Response(path.read_bytes(), media_type="text/plain; charset=utf-8")
-
-
-def _log_name(record: Record) -> str:
-    return STD_LOG if record["step"] else EXECUTION_LOG
 
 
 def _log_files(service: HistoryService, record: Record) -> dict[str, str]:
     if not service.runner.log_path(record).exists():
         return {}
-    name = _log_name(record)
+    name = log_name(record)
     address = f"https://{service.config.api_host}/history/v1.0{record['workspace']}"
     signature = _signature(service.config, record["name"], name)
     return {name: f"{address}/runs/{record['name']}/logs/{name}?sig={signature}"}

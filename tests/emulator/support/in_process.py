@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from emulator.app import Emulator, azure_app, build, plain_app
+from emulator.app import Emulator, azure_app, plain_app
 from emulator.clock import HandClock
 from emulator.configuration import Configuration, load_identity
 from emulator.protocol import tokens
@@ -27,7 +27,7 @@ class InProcess:
         options = {"profile": "azure"} | options
         self.config = Configuration(state, state / "cache", load_identity(state), **options)
         self.clock = HandClock()
-        self.emulator: Emulator = build(self.config, self.clock)
+        self.emulator = Emulator(self.config, self.clock)
         self.emulator.serving.scorers.program = SCORER
         self._azure = httpx.AsyncClient(transport=httpx.ASGITransport(azure_app(self.emulator)))
         self._plain = httpx.AsyncClient(transport=httpx.ASGITransport(plain_app(self.emulator)))
