@@ -15,7 +15,7 @@ from emulator.app import (
 )
 from emulator.configuration import Configuration, Identity
 from emulator.protocol.resources import LOCATION, WORKSPACE
-from emulator.services.registry.routes import REGISTRY
+from emulator.services.registry.routes import PATH as REGISTRY
 from emulator.services.storage.routes import HANDLERS
 
 SHORT = {

@@ -11,13 +11,13 @@ from emulator.clock import Clock
 from emulator.configuration import Configuration
 from emulator.protocol import tokens
 from emulator.protocol.errors import ArmError, arm_error
+from emulator.protocol.resources import TYPE
 from emulator.protocol.scopes import check_scope
 
 #: Paths that answer without a token, as on Azure: they tell where things are, or are signed.
 OPEN = re.compile(r"^/(metadata/|discovery/|registrymanagement/)|/runs/[^/]+/logs/", re.IGNORECASE)
 RESOURCE = re.compile(r"^/subscriptions/.*/workspaces/[^/]+(?P<below>/.*)?$", re.IGNORECASE)
 VERBS = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}
-PROVIDER = "Microsoft.MachineLearningServices/workspaces"
 
 
 def guard(config: Configuration, clock: Clock, routes: list[Route]) -> list[Route]:
@@ -79,4 +79,4 @@ def action(method: str, path: str) -> str | None:
         return None
     types = [word for word in words[::2] if word]
     verb = VERBS.get(method, "action")
-    return "/".join([PROVIDER, *types, verb])
+    return "/".join([TYPE, *types, verb])

@@ -3,6 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from emulator.catalogue import REGISTRY
 from emulator.configuration import REGION, Configuration
 from emulator.protocol.errors import ArmError
 from emulator.protocol.routing import Routes
@@ -28,7 +29,7 @@ async def get_clouds(config: Configuration, request: Request) -> Response:
 async def get_registry(config: Configuration, request: Request) -> Response:
     """The registry's own subscription and group; anything but ``azureml`` is not there."""
     name = request.path_params["registry"]
-    if name != "azureml":
+    if name != REGISTRY:
         raise ArmError(404, "RegistryNotFound", f"The registry '{name}' was not found.")
     return JSONResponse(
         {

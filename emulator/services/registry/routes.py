@@ -6,14 +6,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from emulator.catalogue import Catalogue
+from emulator.catalogue import REGISTRY, Catalogue
 from emulator.configuration import REGION, Configuration
 from emulator.protocol.errors import ArmError, NotEmulated
 from emulator.protocol.paging import page
 from emulator.protocol.routing import Routes
 
-REGISTRY_NAME = "azureml"
-REGISTRY = (
+PATH = (
     "/subscriptions/{subscription}/resourceGroups/{group}"
     "/providers/Microsoft.MachineLearningServices/registries/{registry}"
 )
@@ -32,7 +31,7 @@ def _versions(service: RegistryService, request: Request) -> list[dict[str, Any]
     catalogue = service.catalogue
     kinds = {"models": catalogue.models, "components": catalogue.components}
     names = request.path_params
-    if names["registry"].lower() != REGISTRY_NAME:
+    if names["registry"].lower() != REGISTRY:
         text = f"The registry '{names['registry']}' was not found."
         raise ArmError(404, "RegistryNotFound", text)
     if names["kind"].lower() not in kinds:
@@ -117,7 +116,7 @@ def _container(service: RegistryService, request: Request, name: str) -> dict[st
 
 async def get_registry(service: RegistryService, request: Request) -> Response:
     name = request.path_params["registry"]
-    if name.lower() != REGISTRY_NAME:
+    if name.lower() != REGISTRY:
         raise ArmError(404, "ResourceNotFound", f"The registry '{name}' was not found.")
     return JSONResponse(
         {
@@ -136,10 +135,10 @@ async def get_registry(service: RegistryService, request: Request) -> Response:
 
 
 def _routes(prefix: str) -> Routes[RegistryService]:
-    asset = prefix + REGISTRY + "/{kind:str}/{name}"
+    asset = prefix + PATH + "/{kind:str}/{name}"
     return [
-        ("GET", prefix + REGISTRY, get_registry),
-        ("GET", prefix + REGISTRY + "/{kind:str}", list_containers),
+        ("GET", prefix + PATH, get_registry),
+        ("GET", prefix + PATH + "/{kind:str}", list_containers),
         ("GET", asset, get_container),
         ("GET", asset + "/versions", list_versions),
         ("GET", asset + "/versions/{version}", get_version),

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -19,24 +19,16 @@ def until(
     true: Callable[[], T], what: str = "it has happened", pause: Callable[[], None] = _pause
 ) -> T:
     """The first answer that is true; ``pause`` is what happens between two questions."""
-    for _ in _tries(what):
-        if answer := true():
-            return answer
-        pause()
-    raise AssertionError  # pragma: no cover  # the last try has raised
-
-
-async def reached(true: Callable[[], T], what: str) -> T:
-    """The same, while the event loop goes on."""
-    for _ in _tries(what):
-        if answer := true():
-            return answer
-        await asyncio.sleep(PAUSE_S)
-    raise AssertionError  # pragma: no cover
-
-
-def _tries(what: str) -> Iterator[None]:
     deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        yield
-    raise AssertionError(f"not within {PATIENCE_S:g} s: {what}")
+    while not (answer := true()):
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S:g} s: {what}"
+        pause()
+    return answer
+
+
+async def reached(true: Callable[[], object], what: str) -> None:
+    """Return when it is true; the event loop goes on meanwhile."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S:g} s: {what}"
+        await asyncio.sleep(PAUSE_S)
