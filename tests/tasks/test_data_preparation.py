@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emulator.hub.link import Fault
+from emulator.services.hub.link import Fault
 from finetuning.conversations.selection import rows_of_percentage, select
 from finetuning.conversations.write import prepare
 from finetuning.errors import DataError, DataUnavailable
