@@ -27,16 +27,12 @@ def without(spans: Iterable[Span], others: Iterable[Span]) -> list[Span]:
     """Return the time of ``spans`` that is in none of ``others``."""
     left = union(spans)
     for begin, end in union(others):
-        left = [
-            part
-            for first, last in left
-            for part in ((first, min(last, begin)), (max(first, end), last))
-            if part[1] > part[0]
-        ]
+        parts = [part for first, last in left
+                 for part in ((first, min(last, begin)), (max(first, end), last))]  # fmt: skip
+        left = [part for part in parts if part[1] > part[0]]
     return left
 
 
 def within(spans: Iterable[Span], whole: Span) -> list[Span]:
     """Return the part of the spans that lies in ``whole``."""
-    begin, end = whole
-    return union((max(first, begin), min(last, end)) for first, last in spans)
+    return union((max(first, whole[0]), min(last, whole[1])) for first, last in spans)
