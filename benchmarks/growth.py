@@ -1,9 +1,6 @@
 """What grows: ten times the rows, and ten thousand earlier runs, jobs and models.
 
-Whole runs against an emulator without latency, split as ``benchmarks.overhead`` does, so that
-nothing hides behind a wait. First at 5 % of the rows and at 50 %, each with nothing cached; then at
-5 % again, with everything cached, before and after the databases of Prefect and of the emulator
-have been filled (``benchmarks.earlier``: straight into their files, while both are stopped).
+How that is measured: docs/performance.md, *Growth*.
 """
 
 from __future__ import annotations

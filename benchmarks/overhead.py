@@ -1,14 +1,7 @@
 """What is ours and Prefect's rather than Azure's, against an emulator without latency.
 
-1. *Trigger to first step*: a run of a served deployment is created through the API; the server's
-   own times say when the runner took it (it asks every few seconds: chance, reported apart), when
-   the flow began (process, imports), when its first step did. Cold is the first run of a newly
-   started runner, warm the median of later ones. The floor is the same for an empty flow.
-2. *Between steps*: the time of a run's flow in which no step runs, for the fine-tune and for the
-   empty flow with as many tasks called and submitted alike.
-3. *Whole*: the wall of a process that runs the flow, minus the time in which it was in a call to
-   Azure or the Hub or paused between two looks (the union of these spans: what overlaps counts
-   once). The floor is the empty flow's whole process.
+From trigger to first step, between steps, and the whole process without its calls, each beside an
+empty flow. How that is measured: docs/performance.md, *Overhead*.
 """
 
 from __future__ import annotations

@@ -66,16 +66,13 @@ class Stage:
 
 @contextmanager
 def folder_of(name: str) -> Iterator[Path]:
-    """A folder for one group's cases; it goes afterwards, unless a case failed."""
+    """A folder for one group's cases; it stays if a case fails."""
     BENCH.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=BENCH, prefix=f"{name}-"))
     try:
         yield folder
-    except Exception:
-        print(f"what the programs said is in {folder.relative_to(ROOT)}", file=sys.stderr)
-        raise
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        print(f"what the programs said is in {folder.relative_to(ROOT)}", file=sys.stderr)
         raise
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,21 +1,7 @@
 """What a run costs while it waits for its job, in two ways, and how soon it goes on.
 
-``python -m benchmarks.waiting --process 10 --suspended 10 50 200``. Real runs of the flow against
-an emulator whose cluster has no nodes, so that every job stays in the queue:
-
-- *process*: a deployment is served and triggered; Prefect's runner starts a process for each run,
-  as a process worker does;
-- *suspended*: the same with ``run.waiting`` suspended: the processes end. The service's event about
-  the job's end reaches the webhook, and an automation resumes the run.
-
-For each number of waiting runs, over a window of a minute: memory (PSS) of all processes that are
-there for the waiting, the runner's and the webhook's too, divided by the runs; CPU seconds;
-requests that reached Azure. Then three of the jobs, each on a cluster of its own, get a node, one
-after another (their training would take the cores from the run that is timed): each trains and
-completes, and the service's record of its end is held against the server's time of the run's next
-step. The interval between two looks is the flow's default, 30 s, the runner's that of
-``prefect.toml``; nothing is scaled. Before that the poller, the fallback of the events, runs once
-on its own.
+Real runs against an emulator whose cluster has no nodes, so that every job stays in the queue, with
+a process for each run or suspended. How that is measured: docs/performance.md, *Waiting*.
 """
 
 from __future__ import annotations
@@ -38,7 +24,7 @@ from benchmarks.processes import cpu_seconds, families, kill, memory_mb
 from benchmarks.program import CaseFailed, run_program
 from benchmarks.report import Figure, main
 from benchmarks.runs import Served, ended, served, span, steps_of
-from benchmarks.stage import Stage, folder_of, stage, until
+from benchmarks.stage import NeverHappened, Stage, folder_of, stage, until
 from benchmarks.tiny import fine_tune_parameters
 from benchmarks.wall import NEXT_STEP
 from deployments.local_stack import free_port, running
@@ -84,16 +70,25 @@ class Waited:
 
 def measure(**wanted: list[int]) -> tuple[list[Figure], dict[str, Any]]:
     """Measure every way at each of its sizes, smallest first; a way without sizes is left out."""
+    figures: list[Figure] = []
     found: list[Waited] = []
     for way, sizes in wanted.items():
-        if not sizes:
-            continue
-        with folder_of(f"waiting-{way}") as folder, _runs(folder, way, max(sizes)) as runs:
-            for size in sorted(sizes):
-                found.append(runs.measure(size))
-                print(f"{way}, {size}: {found[-1].memory_mb:.0f} MB", flush=True)
-    figures = [figure for one in found for figure in _figures(one)]
+        try:
+            for one in _waited(way, sorted(sizes)):
+                found.append(one)
+                figures += _figures(one)
+        except (CaseFailed, NeverHappened) as reason:  # what was measured until then counts
+            figures.append(Figure(f"{way}: the other sizes", None, note=str(reason)))
     return figures, {"poll_s": POLL_S, "window_s": WINDOW_S, "waited": [asdict(x) for x in found]}
+
+
+def _waited(way: str, sizes: list[int]) -> Iterator[Waited]:
+    """Let runs wait, more and more of them, and measure at each size."""
+    if sizes:
+        with folder_of(f"waiting-{way}") as folder, _runs(folder, way, max(sizes)) as runs:
+            for size in sizes:
+                yield runs.measure(size)
+                print(f"{way}, {size} runs: measured", flush=True)
 
 
 @contextmanager

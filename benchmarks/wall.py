@@ -1,14 +1,8 @@
 """The wall of a fine-tune: the flow, the tutorial's calls by hand, and the critical path.
 
-Both ways get an emulator of their own with the ``azure`` profile scaled (0.05: a minute in 3 s),
-and a dataset with as small a share of the rows, so that the proportions of data, waiting and
-serving are the real ones. What is not scaled is what a process costs: imports, Prefect, the
-training of the tiny model, the SDK's own pauses between two looks at a job (2 s and more). Each
-case is a fresh process, its start and its imports included:
-
-- cold: nothing prepared, downloaded or uploaded, no cluster;
-- warm: again on what that left. The emulator is restarted, so that no node is up, as on Azure,
-  where an idle cluster gives its nodes back; and the script repeats what a person would repeat.
+Latencies and rows are scaled alike; what a process costs is not: imports, Prefect, the training of
+the tiny model, the SDK's own pauses. How that is measured: docs/performance.md, *Wall of a
+fine-tune*.
 """
 
 from __future__ import annotations
