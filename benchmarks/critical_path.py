@@ -52,5 +52,5 @@ def at_full_scale(
 
     ``waited_for`` are the latencies that the measured program had to wait for.
     """
-    names = [one for one in waited_for if not (cluster_there and one == "compute.create")]
-    return wall + sum(profile.seconds(one) for one in names) * (1 - profile.time_scale)
+    names = [name for name in waited_for if not (cluster_there and name == "compute.create")]
+    return wall + sum(profile.seconds(name) for name in names) * (1 - profile.time_scale)

@@ -65,9 +65,9 @@ class Case:
 def measure(scale: float) -> tuple[list[Figure], dict[str, Any]]:
     """Measure every case over both lines, and print them as a table."""
     with folder_of("data") as folder, hub(make(BENCH / "hub", scale)) as source:
-        cases = [one for line in LINES for one in over(line, source, folder)]
-    print("\n" + markdown(HEAD, (one.cells() for one in cases)) + "\n")
-    return figures(cases), {"scale": scale, "cases": [asdict(one) for one in cases]}
+        cases = [case for line in LINES for case in over(line, source, folder)]
+    print("\n" + markdown(HEAD, (case.cells() for case in cases)) + "\n")
+    return figures(cases), {"scale": scale, "cases": [asdict(case) for case in cases]}
 
 
 def over(line: str, source: Hub, folder: Path) -> Iterator[Case]:
@@ -90,8 +90,8 @@ def over(line: str, source: Hub, folder: Path) -> Iterator[Case]:
             prepared = next(path for path in (home / "data").iterdir() if path.is_dir())
             shutil.move(prepared, kept)
         shutil.rmtree(home)
-        found = {"wall_s": round(ran.wall_s, 2), "wire_mb": source.sent() / 1e6, **ran.left}
-        case = Case(line, name, f"{kind}-{percentage}", **found)
+        measured = {"wall_s": round(ran.wall_s, 2), "wire_mb": source.sent() / 1e6, **ran.left}
+        case = Case(line, name, f"{kind}-{percentage}", **measured)
         print(f"{line}, {name}: {case.wall_s:.2f} s", flush=True)
         yield case
 

@@ -66,7 +66,7 @@ def _id(text: str, number: int) -> str:
 def add_jobs_and_models(file: Path, count: int) -> dict[str, int]:
     """Copy the emulator's newest job, its steps and the newest model; return the rows by kind.
 
-    The copies' runs count as told to the emulator's MLflow already: no one asks for them.
+    The copies' runs count as told to the emulator's MLflow already: nobody asks for them.
     """
     with closing(Store(file)) as store:
         jobs, model = Jobs(store), store.list("model")[0]

@@ -46,7 +46,7 @@ def measure(earlier: int) -> tuple[list[Figure], dict[str, Any]]:
         Figure(f"{earlier} earlier ones: emulator and Prefect server start", start, "s"),
     ]
     runs = {"few": few, "many": many, "before": before, "first": first, "after": after}
-    told = {name: {**asdict(parts(one)), "steps": one.seconds} for name, one in runs.items()}
+    told = {name: {**asdict(parts(timed)), "steps": timed.seconds} for name, timed in runs.items()}
     return figures, {"runs": told, "rows": rows}
 
 

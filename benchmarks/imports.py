@@ -21,8 +21,8 @@ LINE = re.compile(r"import time:\s*\d+ \|\s*(\d+) \| ( *)(\S+)")
 SCHEMAS = """
 import sys
 from deployments.declared import runner_deployments
-found = {one.name: one._parameter_openapi_schema for one in runner_deployments()}
-assert found["weekly"].model_dump()["definitions"], "the form has no fields"
+schemas = {made.name: made._parameter_openapi_schema for made in runner_deployments()}
+assert schemas["weekly"].model_dump()["definitions"], "the form has no fields"
 """
 NAMES = "print([name for name in {heavy!r} if name in sys.modules])"
 
@@ -48,7 +48,7 @@ def measure(times: int) -> tuple[list[Figure], dict[str, Any]]:
     figures, details, floor = [], {}, 0.0
     for module in (FLOOR, *MODULES):
         runs = [seconds_and_heavy(module) for _ in range(times)]
-        details[module] = [one for one, _ in runs]
+        details[module] = [seconds for seconds, _ in runs]
         seconds, heavy = statistics.median(details[module]), runs[-1][1]
         floor = floor or seconds
         share = f"{seconds / floor:.2f} x importing {FLOOR}"

@@ -10,7 +10,7 @@ Span = tuple[float, float]
 def union(spans: Iterable[Span]) -> list[Span]:
     """Return the same time without overlaps, in order."""
     merged: list[Span] = []
-    for begin, end in sorted(one for one in spans if one[1] > one[0]):
+    for begin, end in sorted(span for span in spans if span[1] > span[0]):
         if merged and begin <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(merged[-1][1], end))
         else:

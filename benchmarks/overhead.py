@@ -69,7 +69,7 @@ def measure(times: int) -> tuple[list[Figure], dict[str, Any]]:
         "whole": ours,
         "whole_floor": floor,
     }
-    return figures, {name: [asdict(one) for one in found] for name, found in lists.items()}
+    return figures, {name: [asdict(case) for case in cases] for name, cases in lists.items()}
 
 
 def begin(here: Stage, entrypoint: str, given: dict[str, Any], times: int) -> list[Begun]:
@@ -84,7 +84,7 @@ def _begin(deployment: Served, given: dict[str, Any]) -> Begun:
     first = until("its first step is known", lambda: steps_of(client, run), 60)[0]
     states = client.read_flow_run_states(run)
     scheduled, taken = (
-        min(one.timestamp.timestamp() for one in states if one.name == name)
+        min(state.timestamp.timestamp() for state in states if state.name == name)
         for name in ("Scheduled", "Pending")
     )
     begun, _ = span(first)
@@ -105,8 +105,8 @@ def parts(run: Timed) -> Parts:
 
 
 def _begun(case: str, ours: list[Begun], floor: list[Begun]) -> list[Figure]:
-    mine, least = (median(one.ours_s for one in found) for found in (ours, floor))
-    waited = median(one.runner_s for one in ours)
+    mine, least = (median(begun.ours_s for begun in runs) for runs in (ours, floor))
+    waited = median(begun.runner_s for begun in ours)
     note = f"after {waited:.1f} s until the runner asked; Prefect's floor {least:.2f} s"
     name = f"taken to first step, {case}"
     return [
@@ -116,11 +116,11 @@ def _begun(case: str, ours: list[Begun], floor: list[Begun]) -> list[Figure]:
 
 
 def _wholes(ours: list[Parts], floor: list[Parts]) -> list[Figure]:
-    def of(found: list[Parts], name: str) -> float:
-        return float(median(getattr(one, name) for one in found))
+    def of(runs: list[Parts], name: str) -> float:
+        return float(median(getattr(run, name) for run in runs))
 
     step, least = (1000 * of(x, "between_steps_s") / x[0].tasks for x in (ours, floor))
-    whole, empty = (of(found, "without_calls_s") for found in (ours, floor))
+    whole, empty = (of(runs, "without_calls_s") for runs in (ours, floor))
     tasks = f"{ours[0].tasks} tasks, the empty flow {floor[0].tasks}"
     split = (
         f"wall {of(ours, 'wall_s'):.1f} s, in calls and pauses {of(ours, 'calls_s'):.1f} s, "

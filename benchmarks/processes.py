@@ -15,12 +15,12 @@ def families(pids: Iterable[int]) -> list[Process]:
 
 def memory_mb(processes: Iterable[Process]) -> float:
     """Return their memory together (PSS): what several map is divided among them."""
-    return _total(lambda one: one.memory_full_info().pss / 2**20, processes)
+    return _total(lambda process: process.memory_full_info().pss / 2**20, processes)
 
 
 def cpu_seconds(processes: Iterable[Process]) -> float:
     """Return the CPU seconds that they have used, their ended children's too."""
-    return _total(lambda one: sum(one.cpu_times()[:4]), processes)
+    return _total(lambda process: sum(process.cpu_times()[:4]), processes)
 
 
 def kill(pids: Iterable[int]) -> None:

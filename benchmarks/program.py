@@ -71,13 +71,13 @@ def arguments(module: str, about: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def leave(target: Path, **found: Any) -> None:
-    """Write what the program found, and what it has used so far."""
+def leave(target: Path, **values: Any) -> None:
+    """Write what the program saw, and what it has used so far."""
     used = [resource.getrusage(of) for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     # Not getrusage's peak, which counts the parent's from before exec.
     peak_kb = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
     own = {
-        "cpu_s": round(sum(one.ru_utime + one.ru_stime for one in used), 2),
+        "cpu_s": round(sum(usage.ru_utime + usage.ru_stime for usage in used), 2),
         "peak_mb": round(peak_kb / 1024, 1),
     }
-    target.write_text(json.dumps({**own, **found}), encoding="utf-8")
+    target.write_text(json.dumps({**own, **values}), encoding="utf-8")

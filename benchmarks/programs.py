@@ -98,8 +98,8 @@ def scale(*clusters: str) -> dict[str, Any]:
     from benchmarks.tutorial_script import clients
 
     workspace, _ = clients()
-    for one in clusters:
-        name, _, nodes = one.partition("=")
+    for wanted in clusters:
+        name, _, nodes = wanted.partition("=")
         cluster = AmlCompute(name=name, size=SIZE, tier="dedicated", max_instances=int(nodes))
         workspace.compute.begin_create_or_update(cluster).wait()
     return {}
@@ -115,7 +115,7 @@ def automation() -> dict[str, Any]:
     from deployments.automations import Limits, automations, install
 
     declared = automations(DoNothing(), uuid4(), Limits())
-    wanted = [one for one in declared if isinstance(one.actions[0], ResumeFlowRun)]
+    wanted = [rule for rule in declared if isinstance(rule.actions[0], ResumeFlowRun)]
     with get_client(sync_client=True) as client:
         return {"installed": install(client, wanted)}
 

@@ -102,9 +102,12 @@ def publish(group: str, figures: list[Figure], details: Any, load_before: float)
         "load_before": round(load_before, 2),
         "quiet": load_before <= QUIET,
         "versions": ", ".join(
-            [f"Python {platform.python_version()}", *(f"{one} {version(one)}" for one in PACKAGES)]
+            [
+                f"Python {platform.python_version()}",
+                *(f"{package} {version(package)}" for package in PACKAGES),
+            ]
         ),
-        "figures": [{**asdict(one), "holds": one.holds} for one in figures],
+        "figures": [{**asdict(figure), "holds": figure.holds} for figure in figures],
         "details": details,
     }
     print(f"## {group}\n\n{shown(part)}", flush=True)
@@ -118,8 +121,8 @@ def kept() -> dict[str, Any]:
 
 
 def shown(part: dict[str, Any]) -> str:
-    """Return one group's table with what it was measured on."""
-    figures = [Figure(*list(one.values())[:5]) for one in part["figures"]]
+    """Return a group's table with what it was measured on."""
+    figures = [Figure(*list(figure.values())[:5]) for figure in part["figures"]]
     busy = "" if part["quiet"] else f" Begun at a load above {QUIET}: worth little."
     about = f"{part['machine']} ({part['load_before']} when it began); {part['versions']}"
     return f"{table(figures)}\n\n{about}.{busy}\n"

@@ -46,9 +46,9 @@ def run_flow(here: Stage, given: str, flow: str = "fine-tune") -> Timed:
     """Run the flow once. What the server knows is read after the process has ended, in no wall."""
     ran = run_program("benchmarks.programs", here.folder, here.env, flow, given)
     with prefect_client(here) as client:
-        found = _all_steps(client, UUID(ran.left["id"]))
+        tasks = _all_steps(client, UUID(ran.left["id"]))
         run = client.read_flow_run(UUID(ran.left["id"]))
-    steps = [(one.name.rsplit("-", 1)[0], span(one)) for one in found]
+    steps = [(step.name.rsplit("-", 1)[0], span(step)) for step in tasks]
     return Timed(ran.left["id"], ran, span(run), steps)
 
 
@@ -88,10 +88,10 @@ def served(here: Stage, entrypoint: str, limit: int) -> Iterator[Served]:
 
         def ready() -> UUID | None:
             try:
-                found = own.read_deployment_by_name(f"{name}/measured")
+                deployment = own.read_deployment_by_name(f"{name}/measured")
             except ObjectNotFound:
                 return None
-            return found.id if found.status == "READY" else None
+            return deployment.id if deployment.status == "READY" else None
 
         yield Served(own, until("it is served", ready, 180), runner.pid)
 
@@ -101,8 +101,8 @@ def steps_of(client: SyncPrefectClient, run: UUID) -> list[TaskRun]:
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
     mine = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
-    begun = [one for one in client.read_task_runs(flow_run_filter=mine) if one.start_time]
-    return sorted(begun, key=lambda one: str(one.start_time))
+    begun = [step for step in client.read_task_runs(flow_run_filter=mine) if step.start_time]
+    return sorted(begun, key=lambda step: str(step.start_time))
 
 
 def ended(client: SyncPrefectClient, run: UUID) -> bool:
@@ -115,9 +115,9 @@ def _all_steps(client: SyncPrefectClient, run: UUID) -> list[TaskRun]:
     seen: list[int] = []
 
     def all_there() -> list[TaskRun] | None:
-        found = steps_of(client, run)
-        seen.append(len(found) if all(one.end_time for one in found) else 0)
-        return found if seen[-1] and seen[-2:] == [len(found)] * 2 else None
+        steps = steps_of(client, run)
+        seen.append(len(steps) if all(step.end_time for step in steps) else 0)
+        return steps if seen[-1] and seen[-2:] == [len(steps)] * 2 else None
 
     return until("all steps have reached the server", all_there, 120, APART_S)
 

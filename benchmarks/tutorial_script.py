@@ -77,13 +77,13 @@ def compute(workspace: Any) -> int:
     from azure.core.exceptions import ResourceNotFoundError
 
     try:
-        found = workspace.compute.get(CLUSTER)
+        cluster = workspace.compute.get(CLUSTER)
     except ResourceNotFoundError:
         new = AmlCompute(name=CLUSTER, size=SIZE, tier="dedicated", max_instances=2)
         workspace.compute.begin_create_or_update(new).wait()
-        found = workspace.compute.get(CLUSTER)
-    listed = {one.name.lower(): one.gpus for one in workspace.compute.list_sizes()}
-    return int(listed[found.size.lower()])
+        cluster = workspace.compute.get(CLUSTER)
+    listed = {size.name.lower(): size.gpus for size in workspace.compute.list_sizes()}
+    return int(listed[cluster.size.lower()])
 
 
 def data(folder: Path) -> None:

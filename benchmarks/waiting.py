@@ -71,15 +71,19 @@ class Waited:
 def measure(**wanted: list[int]) -> tuple[list[Figure], dict[str, Any]]:
     """Measure every way at each of its sizes, smallest first; a way without sizes is left out."""
     figures: list[Figure] = []
-    found: list[Waited] = []
+    measured: list[Waited] = []
     for way, sizes in wanted.items():
         try:
-            for one in _waited(way, sorted(sizes)):
-                found.append(one)
-                figures += _figures(one)
+            for waited in _waited(way, sorted(sizes)):
+                measured.append(waited)
+                figures += _figures(waited)
         except (CaseFailed, NeverHappened) as reason:  # what was measured until then counts
             figures.append(Figure(f"{way}: the other sizes", None, note=str(reason)))
-    return figures, {"poll_s": POLL_S, "window_s": WINDOW_S, "waited": [asdict(x) for x in found]}
+    return figures, {
+        "poll_s": POLL_S,
+        "window_s": WINDOW_S,
+        "waited": [asdict(waited) for waited in measured],
+    }
 
 
 def _waited(way: str, sizes: list[int]) -> Iterator[Waited]:
@@ -126,13 +130,13 @@ class Runs:
         self.held += self._begin([HELD] * (size - len(clusters) - len(self.held)))
         keys = self._begin(clusters)
         time.sleep(SETTLE_S)
-        found = self._window(size)
+        waited = self._window(size)
         if self.way == "suspended":
-            found.poller = self._poll()
+            waited.poller = self._poll()
         for key, cluster in zip(keys, clusters, strict=True):
             scale(self.here, {cluster: 1})
-            self._let_end(key, found)
-        return found
+            self._let_end(key, waited)
+        return waited
 
     def _begin(self, clusters: list[str]) -> list[str]:
         """Begin a run for each cluster named, some at once, each batch after the last one waits."""
@@ -155,7 +159,7 @@ class Runs:
             return all(jobs)
         read = self.deployment.client.read_flow_run
         states = [read(_run_of(job)).state for job in jobs if job]
-        return [one.name if one else "" for one in states] == ["Suspended"] * len(keys)
+        return [state.name if state else "" for state in states] == ["Suspended"] * len(keys)
 
     def _job(self, key: str) -> Record | None:
         with self.here.jobs() as jobs:
@@ -180,7 +184,7 @@ class Runs:
     def _last_request(self) -> int:
         return int(self.here.requests()[-1]["index"])
 
-    def _let_end(self, key: str, found: Waited) -> None:
+    def _let_end(self, key: str, waited: Waited) -> None:
         """Wait until a run has ended, and note how soon after its job it went on."""
         client = self.deployment.client
 
@@ -192,14 +196,14 @@ class Runs:
         run = _run_of(job)
 
         def next_step() -> float | None:
-            steps = (one for one in steps_of(client, run) if one.name.startswith(NEXT_STEP))
+            steps = (step for step in steps_of(client, run) if step.name.startswith(NEXT_STEP))
             return next((span(step)[0] for step in steps), None)
 
-        found.next_step_s.append(until("the next step", next_step, 300) - job["ended"])
+        waited.next_step_s.append(until("the next step", next_step, 300) - job["ended"])
         states = client.read_flow_run_states(run)
-        times = [one.timestamp.timestamp() for one in states if one.is_running()]
-        again = min((one for one in times if one > job["ended"]), default=job["ended"])
-        found.running_s.append(again - job["ended"])
+        times = [state.timestamp.timestamp() for state in states if state.is_running()]
+        again = min((moment for moment in times if moment > job["ended"]), default=job["ended"])
+        waited.running_s.append(again - job["ended"])
         until("the run ends", lambda: ended(client, run), 300)
 
 
@@ -218,35 +222,40 @@ def scale(here: Stage, clusters: dict[str, int]) -> None:
     run_program("benchmarks.programs", here.folder, here.env, "scale", *names)
 
 
-def _figures(one: Waited) -> list[Figure]:
-    name = f"{one.way}, {one.runs} waiting"
-    target = (one.way, one.runs) == ("suspended", MOST)
+def _figures(waited: Waited) -> list[Figure]:
+    name = f"{waited.way}, {waited.runs} waiting"
+    target = (waited.way, waited.runs) == ("suspended", MOST)
     mb, requests, seconds = (AT_MOST_MB, AT_MOST_REQUESTS, AT_MOST_S) if target else [None] * 3
     memory = (
-        f"{one.fixed_mb:.0f} MB are there without a run; "
-        f"{(one.memory_mb - one.fixed_mb) / one.runs:.2f} MB a run above that"
+        f"{waited.fixed_mb:.0f} MB are there without a run; "
+        f"{(waited.memory_mb - waited.fixed_mb) / waited.runs:.2f} MB a run above that"
     )
-    soon = one.next_step_s
+    soon = waited.next_step_s
     span = f"from {min(soon):.1f} to {max(soon):.1f} s, {len(soon)} jobs"
     figures = [
-        Figure(f"{name}: memory a run", one.memory_mb / one.runs, "MB", mb, memory),
-        Figure(f"{name}: CPU a run", 1000 * one.cpu_s_per_min / one.runs, "ms/min"),
+        Figure(f"{name}: memory a run", waited.memory_mb / waited.runs, "MB", mb, memory),
+        Figure(f"{name}: CPU a run", 1000 * waited.cpu_s_per_min / waited.runs, "ms/min"),
         Figure(
-            f"{name}: requests a run", one.requests_per_min / one.runs, "requests/min", requests
+            f"{name}: requests a run",
+            waited.requests_per_min / waited.runs,
+            "requests/min",
+            requests,
         ),
         Figure(f"{name}: job's end to next step", median(soon), "s", seconds, span),
     ]
-    if one.way == "suspended":
-        again = f"{span}; running again after {median(one.running_s):.1f} s"
+    if waited.way == "suspended":
+        again = f"{span}; running again after {median(waited.running_s):.1f} s"
         figures[-1] = replace(figures[-1], note=again)
-        figures.append(_poller(name, one))
+        figures.append(_poller(name, waited))
     return figures
 
 
-def _poller(name: str, one: Waited) -> Figure:
+def _poller(name: str, waited: Waited) -> Figure:
     """Return what the poller would add, did it run every two minutes beside the events."""
-    requests, cpu = (one.poller[key] / POLLER_MINUTES / one.runs for key in ("requests", "cpu_s"))
-    note = f"{1000 * cpu:.0f} ms of CPU; one poll takes {one.poller['seconds']:.1f} s"
+    requests, cpu = (
+        waited.poller[key] / POLLER_MINUTES / waited.runs for key in ("requests", "cpu_s")
+    )
+    note = f"{1000 * cpu:.0f} ms of CPU; one poll takes {waited.poller['seconds']:.1f} s"
     return Figure(f"{name}: the poller a run", requests, "requests/min", note=note)
 
 

@@ -58,9 +58,9 @@ def measure(scale: float, times: int) -> tuple[list[Figure], dict[str, Any]]:
     with folder_of("wall") as folder, hub(make(BENCH / "hub", scale)) as data:
         for turn in range(times):
             for way in (by_hand, by_flow):
-                for one in way(folder / f"{way.__name__}-{turn}", scale, data.url):
-                    print(f"{one.way}, {one.case}: {one.wall_s:.1f} s", flush=True)
-                    cases.append(one)
+                for run in way(folder / f"{way.__name__}-{turn}", scale, data.url):
+                    print(f"{run.way}, {run.case}: {run.wall_s:.1f} s", flush=True)
+                    cases.append(run)
     profile = Profile("azure", scale)
     figures = [figure for case in CASES for figure in _figures(cases, case, profile)]
     return figures, {"scale": scale, "percentage": PERCENTAGE, "cases": [asdict(x) for x in cases]}
@@ -100,8 +100,8 @@ def _job(here: Stage) -> dict[str, float]:
     """Return when the newest job ended, and how long its own programs ran, by the service."""
     with here.jobs() as jobs:
         job = jobs.pipelines()[0]
-        ran = [one for one in jobs.steps(job) if one["started"] and one["ended"]]
-    programs = sum(one["ended"] - one["started"] for one in ran)
+        ran = [step for step in jobs.steps(job) if step["started"] and step["ended"]]
+    programs = sum(step["ended"] - step["started"] for step in ran)
     return {"ended": job["ended"], "programs_s": round(programs, 2)}
 
 
@@ -110,11 +110,12 @@ def _figures(cases: list[Case], case: str, profile: Profile) -> list[Figure]:
     hand, flow = (_median(cases, way, case) for way in ("by hand", "flow"))
     whole = replace(profile, time_scale=1.0)
     path, real_path = (
-        critical_path.seconds(one, flow.measured, cluster_there=there) for one in (profile, whole)
+        critical_path.seconds(scaled, flow.measured, cluster_there=there)
+        for scaled in (profile, whole)
     )
     real_hand, real_flow = (
-        at_full_scale(one.wall_s, profile, waits, cluster_there=there)
-        for one, waits in ((hand, critical_path.SEQUENCE), (flow, _flow_waits(flow, profile)))
+        at_full_scale(run.wall_s, profile, waits, cluster_there=there)
+        for run, waits in ((hand, critical_path.SEQUENCE), (flow, _flow_waits(flow, profile)))
     )
     unscaled, note = "latencies unscaled", "computed: the rest as measured"
     by_hand, by_path = f"{case}, flow / by hand", f"{case}, flow / critical path"
@@ -141,7 +142,7 @@ def _flow_waits(flow: Case, profile: Profile) -> tuple[str, ...]:
 
 def _median(cases: list[Case], way: str, case: str) -> Case:
     """Return the case of the median wall (of an even number the faster one)."""
-    mine = {one.wall_s: one for one in cases if (one.way, one.case) == (way, case)}
+    mine = {run.wall_s: run for run in cases if (run.way, run.case) == (way, case)}
     return mine[median_low(mine)]
 
 
