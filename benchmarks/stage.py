@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import tempfile
@@ -130,11 +131,6 @@ def hub(dataset: Path) -> Iterator[Hub]:
     log.unlink(missing_ok=True)
     command = [sys.executable, "-m", "emulator.hub", "--cache", str(BENCH / "cache")]
     with running([*command, "--dataset", f"{DATASET}={dataset}"], log):
-        said = until("the Hub stand-in is up", lambda: _line(log, "HF_ENDPOINT="), 60)
-        yield Hub(said)
-
-
-def _line(log: Path, name: str) -> str:
-    """Return what follows ``name`` on its line of the log; nothing while it is not there."""
-    value, end, _ = log.read_text(errors="replace").rpartition(name)[2].partition("\n")
-    return value if end else ""
+        address = re.compile(r"^HF_ENDPOINT=(.+)\n", re.MULTILINE)
+        said = until("the Hub stand-in is up", lambda: address.search(log.read_text()), 60)
+        yield Hub(said[1])
