@@ -195,7 +195,8 @@ class Operation:
         return found
 
     def _fields(self, part: str, version: str) -> dict[str, notation.Field]:
-        texts = self._declared(part)
+        shared = files.content(self.plane, self.file).get(part) or {}
+        texts = shared | self._declared(part)
         rules = notation.Compiler({"": texts}, version, self.versions, True)
         return rules.fields("") if texts else {}
 
@@ -335,4 +336,6 @@ def find(
         if match and _meant(route.operation.about, query or {}):
             version = (query or {}).get("api-version", "")
             return replace(route.operation, values=match.groupdict(), version=version)
+    if wanted == "HEAD" and (get := find("GET", path, query, service=service)):
+        return replace(get, method="HEAD")
     return None
