@@ -26,7 +26,7 @@ def content(plane: str, name: str) -> dict[str, Any]:
     place = files(__package__) / plane / f"{name}.yaml"
     if not place.is_file():
         return {}
-    found: dict[str, Any] = yaml.load(place.read_text(), Loader=LOADER)  # noqa: S506
+    found: dict[str, Any] = yaml.load(place.read_text(), Loader=LOADER)
     return found
 
 

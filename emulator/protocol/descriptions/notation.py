@@ -10,9 +10,9 @@ A type is one of three things:
 - a field text: an alias.
 
 A field text is ``kind, flag, flag``. The kind is ``string``, ``integer``, ``number``, ``boolean``,
-``object``, ``any``, a format (``date-time``, ``duration``, ``uri``, ``uuid``, ``date-time-rfc1123``,
-``byte``, ``binary``, ``date``), ``enum(A B)``, a type's name, ``[kind]`` for a list or ``{kind}``
-for a map. The flags are ``required``, ``readOnly``, ``writeOnly``, ``nullable``, ``fixed`` (given
+``object``, ``any``, a format (``date-time``, ``date-time-rfc1123``, ``date``, ``duration``,
+``uri``, ``uuid``, ``byte``, ``binary``), ``enum(A B)``, a type's name, ``[kind]`` for a list or
+``{kind}`` for a map. The flags are ``required``, ``readOnly``, ``writeOnly``, ``nullable``, ``fixed`` (given
 at creation, never changed), ``>= N``, ``<= N``, ``length A..B``, ``items A..B``, ``default X``,
 ``since V``, ``until V``, ``in V V`` (api-versions) and, last, ``pattern P`` or ``each pattern P``.
 """
@@ -33,6 +33,7 @@ FORMATS = (
     "byte",
     "binary",
 )
+RESERVED = ("$by", "$of", "$when", "$undescribed")
 Schema = dict[str, Any]
 PATTERN = re.compile(r", (each )?pattern (.*)$", re.DOTALL)
 
@@ -164,7 +165,7 @@ class Compiler:
         """The object's fields in this version, those of the type that it is a kind of included."""
         about = self.types[name]
         base = self.fields(about["$of"]) if "$of" in about else {}
-        own = {key: field(text) for key, text in about.items() if not key.startswith("$")}
+        own = {key: field(text) for key, text in about.items() if key not in RESERVED}
         there = {
             key: found
             for key, found in own.items()
@@ -173,11 +174,16 @@ class Compiler:
         return base | there
 
     def kinds(self, name: str) -> dict[str, str]:
-        """The described kinds of a type: the telling value to the type's name."""
+        """The kinds of a type that are described in this version: telling value to type's name."""
+        told = self.schema(self.fields(name)[self.types[name]["$by"]])
+        while "$ref" in told:
+            told = self.type(told["$ref"].removeprefix("#/$defs/"))
         return {
             about["$when"]: other
             for other, about in self.types.items()
-            if isinstance(about, dict) and about.get("$of") == name
+            if isinstance(about, dict)
+            and about.get("$of") == name
+            and about["$when"] in told.get("enum", [about["$when"]])
         }
 
     def _object(self, name: str, about: dict[str, Any]) -> Schema:
@@ -202,4 +208,5 @@ class Compiler:
 
     def _must(self, found: Field) -> bool:
         """Nulls are taken out before a body is checked, so a nullable field may be missing."""
-        return found.required and not found.has("nullable")
+        unseen = not self.request and found.has("writeOnly")
+        return found.required and not found.has("nullable") and not unseen

@@ -32,9 +32,10 @@ PLACES = {
 MFE = "/mferp/managementfrontend"
 #: What ARM lets a resource have beside ``properties``; it refuses any other member itself, before
 #: the provider sees the body ("Could not find member ... on object of type 'ResourceDefinition'").
-ENVELOPE = frozenset(
-    "id name type location tags properties kind sku identity plan zones managedBy etag scale "
-    "extendedLocation systemData apiVersion asset comments dependsOn condition".split()
+ENVELOPE = (
+    ("id", "name", "type", "location", "tags", "properties", "kind", "sku", "identity", "plan")
+    + ("zones", "managedBy", "etag", "scale", "extendedLocation", "systemData", "apiVersion")
+    + ("asset", "comments", "dependsOn", "condition")
 )
 POLLING = ("azure-asyncoperation", "location")
 BAD_QUERY = "InvalidQueryParameter"
@@ -131,7 +132,7 @@ class Operation:
         fixed = set(self.about.get("when") or {})
         found = []
         for name, text in query.items():
-            if name.lower() == "api-version" or name in fixed:
+            if name in fixed or (name.lower() == "api-version" and name not in declared):
                 continue
             key = next((one for one in declared if one.lower() == name.lower()), None)
             if key is None:
@@ -172,7 +173,7 @@ class Operation:
         if self.is_arm and self.method in ("PUT", "PATCH") and isinstance(body, dict):
             found += [
                 Violation(f"body.{name}", "unknown", "a resource has no such member")
-                for name in sorted(set(body) - ENVELOPE)
+                for name in sorted(set(body) - set(ENVELOPE))
             ]
         return found
 
@@ -209,6 +210,8 @@ class Operation:
 
 def _read(text: str, kind: str) -> Any:
     """A query's or header's text as the type that is declared; the text itself if it is none."""
+    if kind.startswith("["):
+        return text.split(",")
     if kind == "integer" and re.fullmatch(r"-?\d+", text):
         return int(text)
     if kind == "number" and re.fullmatch(r"-?\d+(\.\d+)?", text):

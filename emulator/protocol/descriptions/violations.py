@@ -14,7 +14,9 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from jsonschema.protocols import Validator
 
 SHOWN = 80
-DURATION = re.compile(r"-?P(?!$)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?")
+DURATION = re.compile(
+    r"-?P(?!$)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?"
+)
 INVALID = "InvalidRequestContent"
 
 
@@ -63,7 +65,7 @@ FORMAT_CHECKER.checks("uuid", raises=ValueError)(_uuid)
 
 
 def _any_case(
-    validator: Validator, values: list[str], instance: Any, schema: dict[str, Any]
+    _validator: Validator, values: list[str], instance: Any, _schema: dict[str, Any]
 ) -> Iterable[ValidationError]:
     """``enum`` as Azure reads requests: without case."""
     if str(instance).casefold() not in {value.casefold() for value in values}:
