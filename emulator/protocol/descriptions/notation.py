@@ -12,8 +12,9 @@ A type is one of three things:
 A field text is ``kind, flag, flag``. The kind is ``string``, ``integer``, ``number``, ``boolean``,
 ``object``, ``any``, a format (``date-time``, ``date-time-rfc1123``, ``date``, ``duration``,
 ``uri``, ``uuid``, ``byte``, ``binary``), ``enum(A B)``, a type's name, ``[kind]`` for a list or
-``{kind}`` for a map. The flags are ``required``, ``readOnly``, ``writeOnly``, ``nullable``, ``fixed`` (given
-at creation, never changed), ``>= N``, ``<= N``, ``length A..B``, ``items A..B``, ``default X``,
+``{kind}`` for a map. The flags are ``required``, ``readOnly``, ``writeOnly``, ``nullable``,
+``fixed`` (given at creation, never changed), ``>= N``, ``<= N``, ``length A..B``,
+``items A..B``, ``default X``,
 ``since V``, ``until V``, ``in V V`` (api-versions) and, last, ``pattern P`` or ``each pattern P``.
 """
 

@@ -32,11 +32,11 @@ PLACES = {
 MFE = "/mferp/managementfrontend"
 #: What ARM lets a resource have beside ``properties``; it refuses any other member itself, before
 #: the provider sees the body ("Could not find member ... on object of type 'ResourceDefinition'").
-ENVELOPE = (
-    ("id", "name", "type", "location", "tags", "properties", "kind", "sku", "identity", "plan")
-    + ("zones", "managedBy", "etag", "scale", "extendedLocation", "systemData", "apiVersion")
-    + ("asset", "comments", "dependsOn", "condition")
-)
+ENVELOPE = {
+    "id", "name", "type", "location", "tags", "properties", "kind", "sku", "identity", "plan",
+    "zones", "managedBy", "etag", "scale", "extendedLocation", "systemData", "apiVersion", "asset",
+    "comments", "dependsOn", "condition",
+}  # fmt: skip
 POLLING = ("azure-asyncoperation", "location")
 BAD_QUERY = "InvalidQueryParameter"
 
@@ -173,7 +173,7 @@ class Operation:
         if self.is_arm and self.method in ("PUT", "PATCH") and isinstance(body, dict):
             found += [
                 Violation(f"body.{name}", "unknown", "a resource has no such member")
-                for name in sorted(set(body) - set(ENVELOPE))
+                for name in sorted(set(body) - ENVELOPE)
             ]
         return found
 

@@ -83,11 +83,19 @@ def validator(schema: dict[str, Any], *, request: bool) -> Validator:
 
 def violations(checked: Validator, value: Any, place: str, code: str = INVALID) -> list[Violation]:
     """Everything that is wrong with a value; ``place`` begins the paths (``body``, ``query.x``)."""
+    errors = list(checked.iter_errors(without_nulls(value)))
+    mistyped = {_path(place, error.absolute_path) for error in errors if _is_type(error)}
     found: dict[tuple[str, str], Violation] = {}
-    for error in checked.iter_errors(without_nulls(value)):
+    for error in errors:
+        if _path(place, error.absolute_path) in mistyped and not _is_type(error):
+            continue  # its type says enough
         for one in _told(error, place, code):
             found.setdefault((one.path, one.allowed), one)
     return list(found.values())
+
+
+def _is_type(error: ValidationError) -> bool:
+    return bool(error.validator == "type")
 
 
 def without_nulls(value: Any) -> Any:
