@@ -91,7 +91,7 @@ class Operation:
         """Everything in an answer that the description contradicts."""
         answers = self.about.get("answers") or {}
         if status >= 400:
-            return self._check_error(status, body)
+            return self._check_error(body)
         if status not in answers:
             declared = ", ".join(str(one) for one in answers)
             return [Violation("status", str(status), f"the declared ones are {declared}")]
@@ -179,13 +179,11 @@ class Operation:
 
     # -- answers
 
-    def _check_error(self, status: int, body: Any) -> list[Violation]:
+    def _check_error(self, body: Any) -> list[Violation]:
         text = self.about.get("errors") or files.content(self.plane, self.file).get("errors")
         text = text or "ErrorResponse"
-        if text == "none" or self.method == "HEAD":
-            return []
-        if body is None:
-            return [Violation("body", "missing", f"an error {status} has a body")]
+        if text == "none" or self.method == "HEAD" or body is None:
+            return []  # recordings have errors without a body (a compute that is not there)
         checked = self._validator(text, self.described(self.version), request=False)
         return violations(checked, body, "body")
 

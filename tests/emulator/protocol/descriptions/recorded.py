@@ -71,7 +71,7 @@ def _json(content: Any) -> Any:
     try:
         return json.loads(content)
     except ValueError:
-        return None
+        return _text(content)  # no description has a body of plain text
 
 
 @contextmanager

@@ -163,9 +163,14 @@ def test_an_error_has_code_and_message():
     operation = found("GET", f"{WORKSPACE}/computes/gpu")
 
     assert operation.check_response(404, {}, {"error": {"code": "A", "message": "b"}}) == []
-    assert [one.path for one in operation.check_response(404, {}, {"detail": "no"})] == [
-        "body.error"
-    ]
+    (wrong,) = operation.check_response(404, {}, {"detail": "no"})
+    assert wrong.path == "body.error"
+    (wrong,) = operation.check_response(500, {}, "Internal Server Error")
+    assert str(wrong) == "'body' is the string 'Internal Server Error'; it must be an object."
+
+
+def test_an_error_may_come_without_a_body_as_recordings_have_it():
+    assert found("GET", f"{WORKSPACE}/computes/gpu").check_response(404, {}, None) == []
 
 
 def test_a_status_that_is_not_declared_is_told():
