@@ -39,6 +39,7 @@ ENVELOPE = {
 }  # fmt: skip
 POLLING = ("azure-asyncoperation", "location")
 BAD_QUERY = "InvalidQueryParameter"
+MOST_SLASHES = 40  # no template has more; a blob's name may
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,10 @@ class Operation:
     def _check_version(self, query: Mapping[str, str]) -> list[Violation]:
         if not self.versions:
             return []
-        known = api_versions.known(self.template) | set(self.versions)
-        return api_versions.check(query.get("api-version"), known)
+        given = query.get("api-version")
+        if given in self.versions:
+            return []
+        return api_versions.check(given, api_versions.known(self.template) | set(self.versions))
 
     def _check_names(self, version: str) -> list[Violation]:
         declared = {name: notation.field(text) for name, text in self._declared("path").items()}
@@ -314,9 +317,14 @@ def described(service: str = AZURE) -> tuple[Operation, ...]:
 
 
 @cache
-def _routes(service: str, method: str) -> tuple[_Route, ...]:
-    """A method's operations; the more a template says, the earlier it is tried."""
-    wanted = [one for one in described(service) if one.method == method]
+def _routes(service: str, method: str, slashes: int) -> tuple[_Route, ...]:
+    """The operations that a path of so many slashes can mean; the more one says, the earlier."""
+    wanted = [
+        one
+        for one in described(service)
+        if one.method == method
+        and (one.template.count("/") == slashes or one.template.endswith(":path}"))
+    ]
     wanted.sort(key=lambda one: (one.template.count("{"), -len(one.about.get("when") or {})))
     return tuple(_Route(one, _pattern(one.template)) for one in wanted)
 
@@ -332,7 +340,7 @@ def find(
     """The operation that a request means, if it is described; paths are compared without case."""
     path = path[len(MFE) :] if path.lower().startswith(MFE) else path
     wanted = method.upper()
-    for route in _routes(service, wanted):
+    for route in _routes(service, wanted, min(path.count("/"), MOST_SLASHES)):
         match = route.pattern.fullmatch(path)
         if match and _meant(route.operation.about, query or {}):
             version = (query or {}).get("api-version", "")

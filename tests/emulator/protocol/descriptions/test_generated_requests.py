@@ -1,10 +1,12 @@
 """Good and bad requests, made from the schemas that they are held against."""
 
+import re
+
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from emulator.protocol.descriptions import AZURE, Operation
+from emulator.protocol.descriptions import AZURE, Operation, api_versions, notation
 from emulator.protocol.descriptions.operations import described
 
 from .generated import breaks, good
@@ -62,3 +64,37 @@ def test_one_broken_rule_is_refused_with_the_fields_path(operation, version, dat
 def test_no_json_makes_the_check_itself_fail(operation, body):
     for one in operation.check_request({"api-version": operation.versions[-1]}, {}, body):
         assert one.path and one.given and one.allowed
+
+
+VERSIONED = [one for one in described(AZURE) if one.versions]
+COUNTED = [one for one in VERSIONED if re.search(r"integer|boolean", str(one.about.get("query")))]
+
+
+@pytest.mark.parametrize("operation", VERSIONED, ids=name)
+@LIMITS
+@given(version=st.none() | st.text("0123456789-preview", max_size=18))
+def test_a_version_that_azure_does_not_have_is_refused_before_anything_else(operation, version):
+    known = api_versions.known(operation.template) | set(operation.versions)
+    query = {} if version is None else {"api-version": version}
+    assume(version not in known)
+
+    (wrong,) = operation.check_request({**query, "colour": "red"}, {}, {"properties": 5})
+
+    assert wrong.path == "query.api-version" and wrong.code != "InvalidRequestContent"
+
+
+@pytest.mark.parametrize("operation", COUNTED, ids=name)
+@LIMITS
+@given(data=st.data())
+def test_a_query_of_another_type_is_refused(operation, data):
+    version = operation.versions[-1]
+    declared = operation.about["query"].items()
+    kinds = {key: notation.field(text).kind for key, text in declared}
+    typed = [key for key, kind in kinds.items() if kind in ("integer", "boolean")]
+    key = data.draw(st.sampled_from(typed))
+    value = data.draw(st.text("xyz", min_size=1, max_size=5))
+
+    found = operation.check_request({"api-version": version, key: value}, {}, None)
+
+    told = f"'query.{key}' is the string {value!r}; it must be a"
+    assert any(str(one).startswith(told) for one in found)
