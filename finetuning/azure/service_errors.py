@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -103,5 +104,5 @@ def _code(error: Any) -> str:
 
 
 def first_lines(error: BaseException, most: int = 600) -> str:
-    """Return an error's text on one line, no more than ``most`` characters of it."""
-    return " ".join(str(error).split())[:most]
+    """Return an error's text on one line, whole words of at most ``most`` characters."""
+    return textwrap.shorten(str(error), most, placeholder=" ...")

@@ -135,6 +135,7 @@ def test_a_run_that_cannot_connect_when_it_is_begun_again_cleans_up(watched: Sta
         for process in flow_processes(runner):
             kill(process, signal.SIGKILL)
 
+        until("the run is begun again", lambda: watched.flow_run(flow_run).run_count == 2)
         state = watched.ended(flow_run)
         watched.emulator.clear_faults()
     assert state.is_failed(), state
