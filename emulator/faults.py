@@ -29,6 +29,7 @@ SERVICE_KINDS = (
     "compute_fails",
     "deployment_fails",
     "preempted",
+    "not_responding",
     "step_fails",
     "scorer_crashes",
 )
@@ -123,7 +124,12 @@ class Faults:
             if fits and (fault.times == 0 or fault.hits < fault.times):
                 fault.hits += 1
                 fault.hit.set()
-                return {"kind": kind, "step": step, "message": fault.message}
+                return {
+                    "kind": kind,
+                    "step": step,
+                    "message": fault.message,
+                    "seconds": fault.seconds,
+                }
         return None
 
     def match(self, method: str, host: str, path: str) -> Fault | None:

@@ -3,6 +3,7 @@
     FineTuneError
     ├── SettingsError            the connection cannot be built from what is configured
     ├── CredentialError          no credential answered, or it may not do this
+    │   └── CredentialUnavailable  where tokens come from does not answer; may be worth repeating
     ├── ResourceMissing          a named thing is not in the workspace or registry
     ├── PlanRefused              at least one gate found an error; nothing was created
     ├── ComputeError             the cluster cannot run the fine-tune
@@ -44,6 +45,12 @@ class SettingsError(FineTuneError):
 
 class CredentialError(FineTuneError):
     """No credential answered, or the one that did is not allowed to do this."""
+
+
+class CredentialUnavailable(CredentialError):
+    """What gives tokens does not answer for now: an outage, not a refusal."""
+
+    transient = True
 
 
 class ResourceMissing(FineTuneError):
@@ -113,7 +120,7 @@ class JobCanceled(JobError):
 
 
 class JobNotResponding(JobError):
-    """The service lost contact with the job's node."""
+    """The service lost contact with the job's node, and it did not come back in time."""
 
     ended = "is not responding"
 

@@ -36,9 +36,9 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
     """Fine-tune a model, serve it, ask it questions, and leave nothing running."""
     refuse_to_suspend_alone(run.waiting)
     context = run_context()
-    connect(context.settings)
-    plan = settle_plan(context, run)  # every gate; an error anywhere creates nothing
-    with guarded(context, plan) as guard:
+    with guarded(context, run) as guard:
+        connect(context, again=flow_run.run_count > 1)
+        plan = guard.follow(settle_plan(context, run))  # every gate; an error creates nothing
         trained = train(context, plan, guard, then_serve=True)
         served = serve(context, plan, trained, guard)
     result = Result(**dict(trained), **dict(served))
@@ -62,7 +62,7 @@ def train(context: RunContext, plan: Plan, guard: Guard, *, then_serve: bool = F
     if then_serve:
         guard.begin_endpoint()
     suspend_while_training(context, plan, job, guard)
-    job = wait_for_training(context, job, guard.spending)
+    job = wait_for_training(context, job, guard.watch)
     metrics = review_metrics.submit(context, plan.job.experiment, job.name)
     registered = register_model(context, plan, job.name)
     return Trained(
@@ -79,8 +79,8 @@ def train(context: RunContext, plan: Plan, guard: Guard, *, then_serve: bool = F
 def serve(context: RunContext, plan: Plan, trained: Trained, guard: Guard) -> Served:
     """Deploy the registered model with all of the traffic, and ask it questions."""
     endpoint = guard.begin_endpoint().result()
-    guard.spending.serving_began()
-    deployment = deploy_model(context, plan.serving, trained.registered.id, guard.spending)
+    guard.serving_began()
+    deployment = deploy_model(context, plan.serving, trained.registered.id, guard.watch)
     asked = fetch_data(context, trained.data, find_recipe(plan.recipe).splits.asked)
     answers = test_endpoint(context, plan, deployment, asked)
     return Served(endpoint=endpoint, endpoint_kept=plan.serving.choice.keep, answers=answers)

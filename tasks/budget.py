@@ -10,7 +10,9 @@ from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from finetuning.azure.run_history import get_steps
+from finetuning.azure.service_errors import service_errors
 from finetuning.azure.settings import Settings
+from finetuning.errors import FineTuneError
 from finetuning.planning.plan import Plan
 from finetuning.planning.prices import Prices, load_prices
 from finetuning.planning.spending import TRAINING, Actual, Meter, Metered, compare, step_nodes
@@ -95,10 +97,17 @@ class Spending:
                 )
 
 
-@azure_step("Report the cost")
+@azure_step("Report the cost", retries=0)  # a report: it waits for nobody
 def report_costs(spending: Spending) -> Actual:
-    """Write node-hours and endpoint-hours beside the estimate, as an artifact; return them."""
-    spending.refresh()
+    """Write node-hours and endpoint-hours beside the estimate, as an artifact; return them.
+
+    Where the job's times cannot be read any more, those that are known are reported.
+    """
+    try:
+        with service_errors("Read the job's times"):
+            spending.refresh()
+    except FineTuneError as error:
+        get_run_logger().warning("the cost is that of the last look: %s", error)
     lines = spending.meter.lines(spending.now())
     prices = spending.meter.prices
     actual = Actual(currency=prices.currency, lines=lines, estimate=spending.plan.estimate)

@@ -13,25 +13,54 @@ from finetuning.azure.client import open_client, open_registry
 from finetuning.azure.credentials import find_credential, token_claims
 from finetuning.azure.rest import get_permissions, get_workspace
 from finetuning.azure.settings import Settings, load_settings
-from finetuning.errors import ResourceMissing, SettingsError
+from finetuning.errors import (
+    CredentialError,
+    CredentialUnavailable,
+    ResourceMissing,
+    SettingsError,
+)
+from finetuning.form.context import RunContext
 from finetuning.form.run import FineTune
 from finetuning.planning.facts import CredentialFacts
 from finetuning.planning.findings import Report
 from finetuning.planning.rules.rights import missing_rights, needed_rights
 from tasks.step import azure_step
+from tasks.waiting import BRISK, Patience, wait_until
 
 
-@azure_step("Connect to the workspace")
-def connect(settings: Settings) -> None:
+@azure_step("Connect to the workspace", retries=0)  # it has the patience of a wait instead
+def connect(context: RunContext, *, again: bool = False) -> None:
     """Reach the workspace and the registry with the credential that answers.
+
+    What does not answer is asked again for ``run.deadlines.outage_minutes``. ``again``: the run has
+    begun before, with a job that may train: a credential that gives no token then counts as away
+    for a while, not as missing.
 
     Raises:
         ResourceMissing: the workspace is not there.
         CredentialError: no credential answered, or it may not read the workspace.
     """
-    location = _workspace(settings)["location"]
-    open_client(settings)
-    open_registry(settings)
+    settings = context.settings
+
+    def look() -> str:
+        try:
+            location = str(_workspace(settings)["location"])
+            open_client(settings)
+            open_registry(settings)
+        except CredentialError as error:
+            if again:
+                raise CredentialUnavailable(str(error)) from error
+            raise
+        return location
+
+    limits = context.deadlines
+    wait = Patience(
+        deadline=limits.outage_minutes * 60,
+        interval=min(BRISK, limits.poll_seconds),
+        outage=limits.outage_minutes * 60,
+        parameter="run.deadlines.outage_minutes",
+    )
+    location = wait_until("Connecting to the workspace", look, bool, wait)
     get_run_logger().info("connected to workspace %s in %s", settings.workspace_name, location)
 
 

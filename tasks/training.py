@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,15 @@ from prefect.artifacts import (
 from finetuning.azure.client import open_client, open_registry
 from finetuning.azure.ownership import RUN_TAG
 from finetuning.azure.run_history import get_steps, run_error
-from finetuning.azure.service_errors import look_up, state_text
+from finetuning.azure.service_errors import look_up, service_errors, state_text
 from finetuning.azure.settings import Settings
-from finetuning.errors import JobCanceled, JobError, JobFailed, JobNotResponding
+from finetuning.errors import (
+    FineTuneError,
+    JobCanceled,
+    JobError,
+    JobFailed,
+    JobNotResponding,
+)
 from finetuning.form.context import RunContext
 from finetuning.form.results import SubmittedJob
 from finetuning.form.run import Scalar
@@ -43,13 +49,11 @@ BEFORE = timedelta(hours=1)
 #: The SDK keeps the pipeline that is being written on one stack of the whole process: of two runs
 #: in one process that write theirs at once, either's step would end up in the other's job.
 _WRITING = threading.Lock()
-#: A job in one of these states goes on no more, and bills nothing.
-ENDED = ("Completed", "Failed", "Canceled", "NotResponding", "Paused")
-FAILURES: dict[str, type[JobError]] = {
-    "Canceled": JobCanceled,
-    "CancelRequested": JobCanceled,
-    "NotResponding": JobNotResponding,
-}
+#: A job in one of these states goes on no more, and bills nothing. A job that is NotResponding is
+#: not among them: it "can go from NotResponding to any of the previous states" (the SDK's
+#: enumeration JobStatus, azure/ai/ml/_restclient/arm_ml_service/models/_enums.py).
+ENDED = ("Completed", "Failed", "Canceled")
+LOST = "NotResponding"
 
 
 @azure_step("Submit the fine-tuning job")
@@ -129,32 +133,64 @@ def _pipeline(settings: Settings, plan: Plan, cluster: str, files: Mapping[str, 
 
 @azure_step("Wait for the fine-tuning job")
 def wait_for_training(
-    context: RunContext, job: SubmittedJob, spending: Callable[[], None] | None = None
+    context: RunContext, job: SubmittedJob, watch: Callable[[], None] | None = None
 ) -> SubmittedJob:
     """Follow the job by its name until it ends; its steps are shown as progress.
 
-    ``spending`` is called at every look and may raise to end the wait. The deadline counts from the
+    ``watch`` is called at every look and may raise to end the wait. The deadline counts from the
     job's submission, whichever process waits.
 
     Raises:
-        JobFailed, JobCanceled, JobNotResponding: with the service's own text.
+        JobFailed, JobCanceled: with the service's own text.
+        JobNotResponding: for ``run.deadlines.not_responding_minutes``; it is cancelled.
         DeadlineExceeded: ``run.deadlines.training_minutes`` have passed.
     """
-    settings, client = context.settings, open_client(context.settings)
-    progress = _Progress(job)
+    client, progress = open_client(context.settings), _Progress(context.settings, job)
     threading.Thread(target=preload_tracking, daemon=True).start()  # needed once the job has ended
+    wait = patience(context.deadlines, "training_minutes", interval=math.inf)
+    wait = replace(wait, spent=job.age(datetime.now(UTC)), guard=watch)
+    silence = _Silence(context.deadlines.not_responding_minutes * 60, wait.now)
 
     def look() -> str:
-        progress.show(_steps(settings, job.name))
-        return state_text(client.jobs.get(job.name).status)
+        progress.show()
+        return silence.bear(state_text(client.jobs.get(job.name).status))
 
-    wait = patience(context.deadlines, "training_minutes", interval=math.inf)
-    wait = replace(wait, spent=job.age(datetime.now(UTC)), guard=spending)
-    status = wait_until(f"Job '{job.name}'", look, has_ended, wait)
-    progress.show(_steps(settings, job.name))
+    status = wait_until(
+        f"Job '{job.name}'", look, lambda seen: has_ended(seen) or silence.over, wait
+    )
+    progress.show()
+    if status == LOST:
+        cancel_training(context.settings, job.name)
+        raise JobNotResponding(
+            job.name,
+            f"it did not come back within {silence.limit / 60:g} minutes and is cancelled.",
+            job.studio_url,
+        )
     if status != "Completed":
-        raise _failure(settings, job, status)
+        raise _failure(context.settings, job, status)
     return job.model_copy(update={"status": status})
+
+
+class _Silence:
+    """How long a job has not responded; it may come back."""
+
+    def __init__(self, limit: float, now: Callable[[], float]) -> None:
+        self.limit, self.now = limit, now
+        self.since: float | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.since is not None and self.now() - self.since > self.limit
+
+    def bear(self, status: str) -> str:
+        if status != LOST:
+            self.since = None
+        elif self.since is None:
+            self.since = self.now()
+            get_run_logger().warning(
+                "the job does not respond; it may come back within %g minutes", self.limit / 60
+            )
+        return status
 
 
 def has_ended(status: str | None) -> bool:
@@ -203,12 +239,22 @@ def _steps(settings: Settings, job: str) -> list[tuple[str, str]]:
 class _Progress:
     """The job's steps as a bar and a table in the UI; written only when something changed."""
 
-    def __init__(self, job: SubmittedJob) -> None:
-        self.job = job
+    def __init__(self, settings: Settings, job: SubmittedJob) -> None:
+        self.settings, self.job = settings, job
         self.shown: list[tuple[str, str]] | None = None
         self.bar: UUID | None = None
+        self.trouble = ""
 
-    def show(self, steps: list[tuple[str, str]]) -> None:
+    def show(self) -> None:
+        """Show the steps as they are now; what cannot be read or shown ends no wait."""
+        try:
+            with service_errors("Read the job's steps"):
+                steps = _steps(self.settings, self.job.name)
+        except FineTuneError as error:
+            if str(error) != self.trouble:
+                self.trouble = str(error)
+                get_run_logger().warning("progress is not shown: %s", error)
+            return
         if steps == self.shown:
             return
         self.shown = steps
@@ -239,12 +285,21 @@ class _Progress:
 
 def _failure(settings: Settings, job: SubmittedJob, status: str) -> JobError:
     """Build the error of a job that did not complete, with what its failed step said."""
-    reasons = [text for text in [run_error(settings, job.name)] if text]
-    for step in get_steps(settings, job.name):
-        if step.status in ("Failed", "NotResponding"):
-            reasons.append(f"step {step.name}: {run_error(settings, step.run)}")
-    reason = " ".join(reasons) or f"its status is {status}."
-    return FAILURES.get(status, JobFailed)(job.name, reason, job.studio_url)
+    try:
+        with service_errors("Read why the job failed"):
+            reason = " ".join(_reasons(settings, job.name)) or f"its status is {status}."
+    except FineTuneError as error:  # the job has failed all the same
+        reason = f"its status is {status}; why could not be read ({error})."
+    kind = JobCanceled if status == "Canceled" else JobFailed
+    return kind(job.name, reason, job.studio_url)
+
+
+def _reasons(settings: Settings, job: str) -> Iterator[str]:
+    if text := run_error(settings, job):
+        yield text
+    for step in get_steps(settings, job):
+        if step.status in ("Failed", LOST):
+            yield f"step {step.name}: {run_error(settings, step.run)}"
 
 
 def cancel_training(settings: Settings, job: str) -> bool:

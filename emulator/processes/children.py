@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -87,6 +88,20 @@ class Running:
     async def wait(self) -> int:
         """The exit code; 128 + n when signal n ended it."""
         return await self._leash.wait()
+
+    def hold(self) -> None:
+        """Stop the program where it is, without ending it."""
+        self._signal(signal.SIGSTOP)
+
+    def release(self) -> None:
+        """Let a program that is held go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            pass  # it has ended
 
     async def stop(self, grace_s: float = 5.0) -> int:
         """Terminate, wait up to ``grace_s`` seconds, kill the whole process group; the exit code.

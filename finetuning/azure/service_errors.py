@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from finetuning.errors import (
     EXPIRED_TOKEN,
     CredentialError,
+    CredentialUnavailable,
     FineTuneError,
     ServiceError,
 )
 
 if TYPE_CHECKING:
-    from azure.core.exceptions import HttpResponseError
+    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 
 T = TypeVar("T")
 
@@ -52,16 +54,33 @@ def service_errors(doing: str) -> Iterator[None]:
     except FineTuneError:
         raise
     except ClientAuthenticationError as error:
-        if error.status_code is not None:  # a service refused the token
-            raise _from_response(doing, error) from error
-        raise CredentialError(
-            f"{doing}: no token was given: {first_lines(error)} "
-            "Check the credential, and that its identity is still there."
-        ) from error
+        if error.status_code is not None and not _is_from_authority(error):
+            raise _from_response(doing, error) from error  # a service refused the token
+        raise _no_token(doing, error) from error
     except HttpResponseError as error:
         raise _from_response(doing, error) from error
     except AzureError as error:
         raise ServiceError(doing, None, type(error).__name__, first_lines(error)) from error
+
+
+def _is_from_authority(error: ClientAuthenticationError) -> bool:
+    """Whether an answer is that of who gives tokens, not of the service that was asked."""
+    request = getattr(error.response, "request", None)
+    return "/token" in str(getattr(request, "url", ""))
+
+
+def _no_token(doing: str, error: ClientAuthenticationError) -> CredentialError:
+    """Return the error of a token that was not given: refused, or not for now.
+
+    A refusal comes with a 4xx answer of the authority, or with its code in the text (AADSTS...).
+    """
+    text = f"{doing}: no token was given: {first_lines(error)} "
+    status = error.status_code or 0
+    if "AADSTS" in str(error) or (400 <= status < 500 and status not in (408, 429)):
+        return CredentialError(f"{text}Check the credential, and that its identity is still there.")
+    return CredentialUnavailable(
+        f"{text}What gives tokens does not answer; check it if this lasts."
+    )
 
 
 def refusal_of(error: HttpResponseError) -> str:
@@ -85,5 +104,5 @@ def _code(error: Any) -> str:
 
 
 def first_lines(error: BaseException, most: int = 600) -> str:
-    """Return an error's text on one line, no more than ``most`` characters of it."""
-    return " ".join(str(error).split())[:most]
+    """Return an error's text on one line, whole words of at most ``most`` characters."""
+    return textwrap.shorten(str(error), most, placeholder=" ...")

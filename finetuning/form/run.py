@@ -205,6 +205,9 @@ class Deadlines(Choice):
     outage_minutes: float = Field(
         15, gt=0, description="How long Azure may be away while a job is watched."
     )
+    not_responding_minutes: float = Field(
+        60, gt=0, description="How long a job that stopped responding may take to come back."
+    )
     poll_seconds: float = Field(
         30, gt=0, le=600, description="Pause between two looks at the job or the endpoint."
     )

@@ -13,12 +13,12 @@ import threading
 from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect import Flow, State
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import PrefectException
 from prefect.states import Cancelled
+
+from flows.lifecycle.runs import state_of
 
 #: Seconds between two looks at the run's own state.
 LOOK_EVERY_S = 5.0
@@ -39,21 +39,13 @@ def watch_for_cancellation(flow: Flow[..., Any], flow_run: FlowRun, state: State
 
 def _watch(flow_run_id: UUID, never: threading.Event) -> None:
     while not never.wait(LOOK_EVERY_S):
-        state = _state_of(flow_run_id)
+        state = state_of(flow_run_id)
         if state is not None and (state.is_cancelling() or state.is_cancelled()):
             _stopped.add(flow_run_id)
             signal.raise_signal(signal.SIGTERM)
             return
         if state is not None and state.is_final():
             return
-
-
-def _state_of(flow_run_id: UUID) -> State[Any] | None:
-    try:
-        with get_client(sync_client=True) as client:
-            return client.read_flow_run(flow_run_id).state
-    except (httpx.HTTPError, PrefectException):  # the server is away: look again later
-        return None
 
 
 def end_as_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

@@ -1,35 +1,41 @@
-"""How a run ends that does not complete: what is cleaned up, by whom, and what is taken up again.
+"""How a run ends that does not complete: who cleans up, what is let go, what is taken up again.
 
-Three lines of defence. The flow's own guard (``guarded``) cleans up after
-errors, time-outs, SIGTERM and Ctrl-C. The hooks below run in the process that watched the run when
-it was cancelled or killed; they know only the flow run, and its names follow from that. Where that
-process is gone too, the reaper finds what is left by its tags.
+A process lets go, or cleans, never both. Where somebody will begin the run again (its process was
+told to end, by an eviction or a restart, and the run was not cancelled), job and endpoint are left
+as they are, to be adopted. Otherwise there are three lines of defence. The flow's own guard
+(``guarded``) cleans up after errors, time-outs, cancellation and Ctrl-C. The hooks below run in the
+process that watched the run when it was cancelled or killed; they know only the flow run, and its
+names follow from that. Where that process is gone too, the reaper finds what is left by its tags.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from logging import Logger, LoggerAdapter
 from typing import Any
+from uuid import UUID
 
 from prefect import Flow, State, get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import Pause
+from prefect.exceptions import Pause, TerminationSignal
 from prefect.futures import PrefectFuture
 from prefect.logging.loggers import flow_run_logger
+from prefect.runtime import deployment, flow_run
 
 from finetuning.azure import naming
 from finetuning.azure.ownership import Ownership
 from finetuning.azure.service_errors import service_errors
 from finetuning.errors import FineTuneError
 from finetuning.form.context import RunContext
+from finetuning.form.run import FineTune
 from finetuning.planning.plan import Plan
 from finetuning.planning.planner import endpoint_name
-from flows.lifecycle.runs import read_parameters, take_up
+from flows.lifecycle.runs import is_cancelled, read_parameters, take_up
 from tasks.budget import Spending, report_costs
 from tasks.connection import find_settings
 from tasks.endpoint import create_endpoint, delete_endpoint
@@ -38,70 +44,126 @@ from tasks.training import cancel_training, stop_job
 Log = Logger | LoggerAdapter[Any]
 
 
-#: Flow runs whose body ran in this process: when one ends by a signal it has cleaned up itself.
-_ran_here: set[str] = set()
-
-
-def note_that_it_runs_here(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Hook: tell this process, in which the body is about to run, from one that watches it."""
-    _ran_here.add(str(flow_run.id))
-
-
-class Guard:
-    """What a run has begun, and what it spends: all that must have ended when the run ends."""
-
-    def __init__(self, context: RunContext, plan: Plan) -> None:
-        self.context, self.plan = context, plan
-        self.spending = Spending(context.settings, plan)
-        self.begun: list[PrefectFuture[Any]] = []
-        self._endpoint: PrefectFuture[str] | None = None
-
-    def begin_endpoint(self) -> PrefectFuture[str]:
-        """Begin to create the endpoint, once; without a deployment it costs nothing."""
-        if self._endpoint is None:
-            self._endpoint = create_endpoint.submit(self.context, self.plan.serving.endpoint)
-            self.begun.append(self._endpoint)
-        return self._endpoint
-
-
-@contextmanager
-def guarded(context: RunContext, plan: Plan) -> Iterator[Guard]:
-    """Delete the endpoint afterwards, unless it is to be kept; after a failure cancel the job too.
-
-    A failure keeps its own error: what goes wrong while cleaning up is said beside it, loudly. What
-    the run cost is reported however it ended.
-    """
-    guard = Guard(context, plan)
-    made = Made(plan.job.name, plan.serving.endpoint)
-    try:
-        yield guard
-        if not plan.serving.choice.keep:
-            delete_endpoint(context, made.endpoint)
-    except Pause:  # suspended while its job trains: not an end
-        raise
-    except BaseException as first:
-        for problem in clean_up(context, made, guard.begun, get_run_logger()):
-            first.add_note(problem)
-        report_spending(guard.spending)
-        raise
-    report_spending(guard.spending)
-
-
-def report_spending(spending: Spending) -> None:
-    """Report what has been spent up to now; a report that fails is only said."""
-    spending.serving_ended()
-    try:
-        report_costs(spending)
-    except FineTuneError as error:
-        get_run_logger().error("the cost could not be reported: %s", error)
-
-
 @dataclass(frozen=True)
 class Made:
     """The names of what a run makes and must not leave running."""
 
     job: str
     endpoint: str
+
+
+def made_by(run: FineTune, key: str) -> Made:
+    """Return the names of what the run with this key makes."""
+    return Made(naming.job_name(key), endpoint_name(run, key))
+
+
+class Guard:
+    """What a run has begun, and what it spends: all that must have ended when the run ends.
+
+    Call ``watch`` wherever the run waits: it raises where waiting on makes no sense.
+    """
+
+    def __init__(self, context: RunContext, made: Made) -> None:
+        self.context, self.made = context, made
+        self.begun: list[PrefectFuture[Any]] = []
+        self._endpoint: PrefectFuture[str] | None = None
+        self.spending: Spending | None = None
+        #: Before its plan is settled, a run that never began before has made nothing.
+        self.may_have_made = flow_run.run_count > 1
+
+    def follow(self, plan: Plan) -> Plan:
+        """Count what the plan costs from now on; what follows may make something."""
+        self.spending = Spending(self.context.settings, plan)
+        self.may_have_made = True
+        return plan
+
+    def begin_endpoint(self) -> PrefectFuture[str]:
+        """Begin to create the endpoint, once; without a deployment it costs nothing."""
+        if self._endpoint is None:
+            self._endpoint = create_endpoint.submit(self.context, self.made.endpoint)
+            self.begun.append(self._endpoint)
+        return self._endpoint
+
+    def outlast_begun(self, seconds: float) -> None:
+        """Wait for what was begun, no longer than this."""
+        for future in self.begun:
+            future.wait(seconds)
+
+    def watch(self) -> None:
+        """Raise what ends the run early.
+
+        Raises:
+            BudgetExceeded: it has spent more than it may.
+            EndpointError, ServiceError: its endpoint could not be created; training for hours would
+                not change that.
+        """
+        if self._endpoint is not None and self._endpoint.state.is_failed():
+            self._endpoint.result()
+        if self.spending is not None:
+            self.spending()
+
+    def serving_began(self) -> None:
+        """Count the endpoint's nodes from now on."""
+        if self.spending is not None:
+            self.spending.serving_began()
+
+    def seconds_left(self) -> float:
+        """Return for how long the job may go on before the budget can be passed."""
+        return math.inf if self.spending is None else self.spending.seconds_left()
+
+    def report_spending(self) -> None:
+        """Report what has been spent up to now; a report that fails is only said."""
+        if self.spending is None:
+            return
+        self.spending.serving_ended()
+        try:
+            report_costs(self.spending)
+        except FineTuneError as error:
+            get_run_logger().error("the cost could not be reported: %s", error)
+
+
+@contextmanager
+def guarded(context: RunContext, run: FineTune) -> Iterator[Guard]:
+    """Delete the endpoint afterwards, unless it is to be kept; after a failure cancel the job too.
+
+    It begins before the first call that can fail. A failure keeps its own error: what goes wrong
+    while cleaning up is said beside it, loudly. What the run cost is reported however it ended.
+    """
+    guard = Guard(context, made_by(run, context.owner.key))
+    try:
+        yield guard
+        if not run.endpoint.keep:
+            delete_endpoint(context, guard.made.endpoint)
+    except Pause:  # suspended while its job trains: not an end
+        raise
+    except BaseException as first:
+        if is_begun_again(first):
+            get_run_logger().warning(
+                "this process is told to end and lets go of job %s and endpoint %s; "
+                "whoever begins the run again adopts them",
+                guard.made.job,
+                guard.made.endpoint,
+            )
+            raise
+        if guard.may_have_made:
+            for problem in clean_up(context, guard.made, guard.begun, get_run_logger()):
+                first.add_note(problem)
+        guard.report_spending()
+        raise
+    guard.report_spending()
+
+
+def is_begun_again(error: BaseException) -> bool:
+    """Return whether somebody will begin this run again after its process has ended so.
+
+    SIGTERM is how hosts, workers, containers and runners end a process: an eviction, a restart, and
+    also a cancellation, of which Prefect's server knows. Where it does not answer, nothing says
+    that the run is cancelled: it is let go, and the reaper looks later. Ctrl-C, and a script that
+    no deployment would begin again, are over.
+    """
+    if not isinstance(error, TerminationSignal) or deployment.id is None:
+        return False
+    return not is_cancelled(UUID(str(flow_run.id)))
 
 
 def clean_up(
@@ -143,22 +205,21 @@ def _attempt(step: Callable[[], object], log: Log) -> str | None:
 
 
 def clean_up_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Hook: clean up after a cancelled run, for what its own ``finally`` did not live to do."""
+    """Hook: clean up after a cancelled run, for what its own guard did not live to do."""
     _clean_up_after(flow, flow_run)
 
 
 def take_up_or_clean_up(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Hook: after a crash let the run go on where its job is, or clean up.
 
-    A run that ended by a signal has cleaned up after itself, in this very process, and is over. One
-    whose process was killed is begun again under its own id, and so finds its own job.
+    A run whose process was killed or told to end is begun again under its own id, and so finds its
+    own job. Where nobody would begin it again, what it made is removed.
     """
     log = flow_run_logger(flow_run, flow)
-    if str(flow_run.id) not in _ran_here:
-        with get_client(sync_client=True) as client:
-            if take_up(client, flow_run.id):
-                log.warning("the run's process died: the run is taken up again")
-                return
+    with get_client(sync_client=True) as client:
+        if take_up(client, flow_run.id):
+            log.warning("the run's process died: the run is taken up again")
+            return
     _clean_up_after(flow, flow_run)
 
 
@@ -168,5 +229,5 @@ def _clean_up_after(flow: Flow[..., Any], flow_run: FlowRun) -> None:
     owner = Ownership(flow_run_id=str(flow_run.id), key=key, tags={})
     context = RunContext(settings=find_settings(), owner=owner, deadlines=run.deadlines)
     log = flow_run_logger(flow_run, flow)
-    problems = clean_up(context, Made(naming.job_name(key), endpoint_name(run, key)), [], log)
+    problems = clean_up(context, made_by(run, key), [], log)
     log.info("cleaned up after the run at %s: %s", datetime.now(UTC), problems or "nothing is left")

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import httpx
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import SetStateStatus
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.settings import get_current_settings
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -203,6 +204,21 @@ def _owner(run: FlowRun, *, alive: bool) -> Owner:
         key=run_key(str(run.id), parameters.key),
         wanted_until=begun + timedelta(minutes=minutes) if begun else None,
     )
+
+
+def state_of(flow_run_id: UUID) -> State[Any] | None:
+    """Return a run's state as the server knows it; None where the server does not answer."""
+    try:
+        with get_client(sync_client=True) as client:
+            return client.read_flow_run(flow_run_id).state
+    except (httpx.HTTPError, PrefectException):
+        return None
+
+
+def is_cancelled(flow_run_id: UUID) -> bool:
+    """Return whether the server knows that the run is to end, or has ended, as cancelled."""
+    state = state_of(flow_run_id)
+    return state is not None and (state.is_cancelling() or state.is_cancelled())
 
 
 def read_parameters(run: FlowRun) -> FineTune:

@@ -57,12 +57,12 @@ def suspend_while_training(
     limits = context.deadlines
     if plan.waiting != "suspended" or has_training_ended(context.settings, job.name):
         return
-    for future in guard.begun:
-        future.wait(limits.deployment_minutes * 60)
+    guard.outlast_begun(limits.deployment_minutes * 60)
+    guard.watch()  # an endpoint that cannot be is known now, not when the job has ended
     left = limits.training_minutes * 60 - job.age(datetime.now(UTC))
     if left <= 0:
         return
-    wake = min(left, max(guard.spending.seconds_left(), LEAST_S))
+    wake = min(left, max(guard.seconds_left(), LEAST_S))
     timeout = ceil(wake + GRACE.total_seconds())
     try:
         # A key of its own, or Prefect takes a second suspension for the first, which is over.

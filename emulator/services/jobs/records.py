@@ -174,12 +174,13 @@ def utc(seconds: float | None) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def studio_url(record: Record, studio: str, tenant: str) -> str:
+def studio_url(record: Record, studio: str) -> str:
+    """The job in the studio. The SDK adds the tenant itself (JobOperations, studio URL)."""
     workspace = record["workspace"].replace("/resourceGroups/", "/resourcegroups/")
-    return f"{studio}/runs/{record['name']}?wsid={workspace}&tid={tenant}"
+    return f"{studio}/runs/{record['name']}?wsid={workspace}"
 
 
-def arm_job(record: Record, studio: str, tenant: str, tracking: str) -> dict[str, Any]:
+def arm_job(record: Record, studio: str, tracking: str) -> dict[str, Any]:
     """The ARM resource of a pipeline job."""
     body = record["body"]
     outputs = {
@@ -190,7 +191,7 @@ def arm_job(record: Record, studio: str, tenant: str, tracking: str) -> dict[str
         "Tracking": {"jobServiceType": "Tracking", "endpoint": tracking},
         "Studio": {
             "jobServiceType": "Studio",
-            "endpoint": studio_url(record, studio, tenant),
+            "endpoint": studio_url(record, studio),
         },
     }
     return {

@@ -65,7 +65,7 @@ def resource(service: JobService, record: Record) -> dict[str, Any]:
     """The job as ARM shows it."""
     config = service.config
     tracking = f"azureml://{config.api_host}/mlflow/v1.0{record['workspace']}?"
-    return records.arm_job(record, f"https://{config.studio_host}", config.tenant_id, tracking)
+    return records.arm_job(record, f"https://{config.studio_host}", tracking)
 
 
 async def put_job(service: JobService, request: Request) -> Response:

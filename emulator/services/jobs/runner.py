@@ -271,9 +271,31 @@ class Runner:
                 seen = self._tell_metrics(child, seen)
                 if running.running and self._preempted(step, child):
                     return True
+                await self._lose_contact(running, step, child)
         finally:
             ended.cancel()
         return False
+
+    async def _lose_contact(self, running: Running, step: Step, child: Record) -> None:
+        """Hold the program for a while, as a node that is not heard from; then it goes on.
+
+        A job "can go from NotResponding to any of the previous states": azure-ai-ml,
+        azure/ai/ml/_restclient/arm_ml_service/models/_enums.py, JobStatus.
+        """
+        fault = self.faults.take("not_responding", step.name) if running.running else None
+        if fault is None:
+            return
+        silent = (child["name"], child["root"])
+        running.hold()
+        try:
+            for name in silent:
+                self._set(name, status="NotResponding")
+            await asyncio.sleep(float(fault["seconds"]))  # the fault is in real seconds
+        finally:
+            running.release()
+            for name in silent:
+                if self._record(name)["status"] == "NotResponding":
+                    self._set(name, status="Running")
 
     def _tell_metrics(self, child: Record, seen: int) -> int:
         path = records.metrics_file(self.folder, child)
