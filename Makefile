@@ -46,8 +46,8 @@ format: $(READY)  ## put the code into its form
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-plan: $(READY)  ## what a run would create and cost, and what is wrong with it
-	$(BIN)/python -m flows.plan
+plan: $(READY)  ## what a run would create and cost (ARGS="--data.percentage 1", ARGS=--help)
+	$(BIN)/python -m flows.plan $(ARGS)
 
 reap: $(READY)  ## delete what no living run owns (REAP=--dry-run only says so)
 	$(BIN)/python -m flows.reap $(REAP)

@@ -7,6 +7,7 @@ is unknown or not in the accepted families, a vulnerability is known, or a packa
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
@@ -100,8 +101,10 @@ def problems(report: dict[str, Any]) -> list[str]:
     return found
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
     """Print licences, then vulnerabilities; 1 where there is something to look at."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.audit", description=__doc__)
+    parser.parse_args(argv)  # it takes none
     licences = {name: licence(name) for name in locked()}
     for name, said in licences.items():
         print(f"{name:40} {said or 'unknown'}")
@@ -115,4 +118,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -90,10 +90,10 @@ def emulator(state: Path, *options: str) -> Iterator[dict[str, str]]:
 
 
 def emulator_environment(state: Path) -> dict[str, str]:
-    """The variables that ``python -m emulator env`` prints."""
+    """The variables that ``python -m emulator env`` prints; a ``.env`` has no part beside them."""
     command = [sys.executable, "-m", "emulator", "env", "--state", str(state), "--format", "json"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return dict(json.loads(printed.stdout))
+    return {**json.loads(printed.stdout), "FINETUNE_ENV_FILE": os.devnull}
 
 
 def summary(env: Mapping[str, str]) -> dict[str, Any]:

@@ -1,13 +1,10 @@
 """Plan a fine-tune: run every gate, say what would be created and what it costs, create nothing."""
 
-import argparse
 import hashlib
-import json
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -17,19 +14,20 @@ from prefect.context import TaskRunContext
 from prefect.logging import disable_run_logger
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
-from pydantic import ValidationError
 
 from finetuning.azure import naming
 from finetuning.azure.client import open_client, preload
 from finetuning.azure.ownership import Ownership
 from finetuning.azure.settings import Settings
 from finetuning.errors import FineTuneError, PlanRefused
+from finetuning.form.command_line import read_run
 from finetuning.form.run import FineTune
 from finetuning.planning.facts import Facts
 from finetuning.planning.findings import Finding, Gate, errors
 from finetuning.planning.plan import Plan, PlanReport
 from finetuning.planning.planner import draft, names_of
 from finetuning.planning.prices import load_prices
+from flows.lifecycle.environment import need_server, use_env_file
 from tasks.component import check_component
 from tasks.compute import look_at_compute
 from tasks.connection import check_credential, find_settings
@@ -138,43 +136,6 @@ def _failed(gate: Gate, error: FineTuneError) -> Finding:
     return Finding(gate=gate, level="error", what=str(error), change="Mend that and plan again.")
 
 
-def read_run(argv: list[str]) -> FineTune:
-    """Return the run that a command line describes.
-
-    Raises:
-        SystemExit: it describes none; says which field is wrong.
-    """
-    parser = argparse.ArgumentParser(prog="python -m flows.plan", description=plan.__doc__)
-    parser.add_argument("--run", type=Path, help="a JSON file with the flow's parameter 'run'")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="one field, for example model.name=Phi-4 or parameters.num_train_epochs=1",
-    )
-    given = parser.parse_args(argv)
-    try:
-        values = json.loads(given.run.read_text(encoding="utf-8")) if given.run else {}
-        for change in given.set:
-            _set(values, *change.split("=", 1))
-        return FineTune.model_validate(values)
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        where = ".".join(str(part) for part in wrong["loc"])
-        parser.exit(1, f"run.{where}: {wrong['msg']} (given: {wrong['input']!r}).\n")
-    except (OSError, ValueError, TypeError) as error:
-        parser.exit(1, f"The run's parameters cannot be read: {error}.\n")
-
-
-def _set(values: dict[str, Any], path: str, text: str) -> None:
-    *parents, last = path.split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
-    structured = text[:1] in ("[", "{") or text == "null"
-    values[last] = json.loads(text) if structured else text  # plain text becomes what the field is
-
-
 def plan_alone(run: FineTune) -> PlanReport:
     """Plan without a Prefect server, which would take longer to start than all gates together.
 
@@ -197,7 +158,10 @@ def main(argv: list[str], show_draft: Callable[[PlanReport], None] = show) -> in
 
     With a Prefect server (``PREFECT_API_URL``) the plan is a flow run there, with its artifacts.
     """
-    run = read_run(argv)
+    run = read_run(argv, "python -m flows.plan", str(plan.__doc__))
+    use_env_file()
+    if get_current_settings().api.url:
+        need_server()
     with ThreadPoolExecutor(1) as beside:  # while this thread asks for the settings
         beside.submit(preload)
         found = plan(run) if get_current_settings().api.url else plan_alone(run)

@@ -11,6 +11,7 @@ from finetuning.azure.ownership import Decision, Ownership, decide
 from finetuning.azure.settings import Settings
 from finetuning.errors import FineTuneError, OrphansRemain
 from finetuning.form.run import Deadlines
+from flows.lifecycle.environment import need_server, use_env_file
 from flows.lifecycle.events import tell_of_expired
 from flows.lifecycle.runs import find_owners
 from tasks.connection import find_settings
@@ -86,7 +87,10 @@ def main(argv: list[str]) -> int:
         "--silent-minutes", type=float, default=10, help="minutes without a heartbeat (default 10)"
     )
     given = parser.parse_args(argv)
+    use_env_file()
+    need_server()  # which alone knows who lives
     try:
+        find_settings()  # before there is a flow run that could only fail
         reap(dry_run=given.dry_run, silent_minutes=given.silent_minutes)
     except FineTuneError as error:
         print(error, file=sys.stderr)

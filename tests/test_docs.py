@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from finetuning.azure.settings import Settings
+from finetuning.azure.settings import Settings, read_env_file
 from finetuning.form.run import FineTune
 from finetuning.planning.rules.rights import needed_rights
 
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = [
     path
-    for folder in ("flows", "tasks", "workspace", "deployments")
+    for folder in ("flows", "tasks", "finetuning", "deployments")
     for path in (ROOT / folder).rglob("*.py")
 ]
 
@@ -46,6 +47,28 @@ def test_the_example_names_every_setting_and_no_other() -> None:
     assert settings_of_the_example() == variables_of_the_program()
 
 
+def test_every_line_of_the_example_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FINETUNE_ENV_FILE")
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    values = re.sub(r"^#?([A-Z][A-Z0-9_]+)=.*$", r"\1=x", text, flags=re.MULTILINE)
+    (tmp_path / ".env").write_text(values.replace("FINETUNE_ENV_FILE=x", ""))
+
+    found = read_env_file(tmp_path)
+
+    assert set(found) == settings_of_the_example() - {"FINETUNE_ENV_FILE"}
+
+
+@pytest.mark.parametrize("name", [".env", "config.json", ".azureml/config.json"])
+def test_files_with_secrets_are_kept_out_of_git_and_of_the_image(name: str) -> None:
+    checked = subprocess.run(["git", "check-ignore", "--quiet", name], cwd=ROOT, check=False)
+
+    assert checked.returncode == 0
+    kept_out = (ROOT / ".dockerignore").read_text().splitlines()
+    assert f"**/{name.split('/')[0]}" in kept_out
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_make_commands_of_a_page_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
@@ -58,7 +81,7 @@ def test_make_commands_of_a_page_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_a_page_names_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    top = "flows|tasks|workspace|deployments|emulator|benchmarks|tests|docs"
+    top = "flows|tasks|finetuning|deployments|emulator|benchmarks|tests|docs"
     named = set(re.findall(rf"[`(| ]((?:{top})/[\w./-]*\w)", text))
 
     assert {name for name in named if not (ROOT / name).exists()} == set()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.settings import get_current_settings
 from prefect.states import Pending, Running
 
 from finetuning.azure.client import open_client
@@ -18,7 +21,7 @@ from finetuning.azure.settings import load_settings
 from finetuning.errors import OrphansRemain
 from flows.fine_tune import fine_tune
 from flows.reap import main, reap
-from tests.conftest import RunningEmulator
+from tests.conftest import RunningEmulator, run_python
 
 pytestmark = pytest.mark.slow
 
@@ -144,3 +147,35 @@ def test_what_cannot_be_removed_is_said_and_tried_again(stage: RunningEmulator) 
     stage.clear_faults()
     assert main([]) == 0
     assert dead not in there(stage)
+
+
+@pytest.mark.parametrize(
+    ("api", "said"),
+    [("", "No Prefect server is named."), ("http://127.0.0.1:9/api", "does not answer")],
+)
+def test_without_a_server_the_command_says_so_and_asks_azure_nothing(
+    api: str, said: str, azure_env: RunningEmulator
+) -> None:
+    before = azure_env.requests()[-1:]
+
+    done = run_python({"PREFECT_API_URL": api}, "-m", "flows.reap", seconds=60)
+
+    assert done.returncode == 1
+    assert said in done.stderr and "Traceback" not in done.stderr
+    assert azure_env.requests()[-1:] == before
+
+
+def test_without_a_setting_the_command_says_which(
+    prefect_server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("AZURE"):
+            monkeypatch.delenv(name)
+
+    api = str(get_current_settings().api.url)
+    done = run_python({"PREFECT_API_URL": api}, "-m", "flows.reap", seconds=60)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("The workspace connection lacks AZURE_")
+    assert "Traceback" not in done.stderr
