@@ -11,6 +11,8 @@ from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import get_current_settings
 from prefect.states import Pending, Running
 
@@ -81,6 +83,28 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(stage: RunningEmulator
     assert {one["method"] for one in stage.requests(after=before)} <= {"GET", "HEAD"}
 
 
+def newest_reaping() -> str:
+    """The name of the reaper's last run."""
+    named = FlowFilter(name=FlowFilterName(any_=["reap"]))
+    with get_client(sync_client=True) as client:
+        (run,) = client.read_flow_runs(
+            flow_filter=named, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1
+        )
+    return run.name
+
+
+def test_a_run_is_named_after_what_it_did(stage: RunningEmulator) -> None:
+    reap()
+    endpoint(tags_of(str(uuid.uuid4())))
+    kept = len(reap(dry_run=True)) - 1
+
+    assert newest_reaping() == f"would remove 1 of {kept + 1}"
+    reap()
+    assert newest_reaping() == f"removed 1 of {kept + 1}"
+    reap()
+    assert newest_reaping() == "nothing to remove"
+
+
 def test_what_a_living_run_owns_stays(stage: RunningEmulator) -> None:
     alive = endpoint(tags_of(living_run()))
 
@@ -143,6 +167,7 @@ def test_what_cannot_be_removed_is_said_and_tried_again(stage: RunningEmulator) 
     with pytest.raises(OrphansRemain, match=dead):
         reap()
 
+    assert newest_reaping().endswith(", 1 could not be removed")
     assert main([]) == 1
     stage.clear_faults()
     assert main([]) == 0
