@@ -8,7 +8,7 @@ ARG BASE=python:3.11.13-slim-bookworm
 
 FROM ${BASE} AS build
 WORKDIR /app
-COPY pyproject.toml requirements.lock README.md ./
+COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY flows flows
 COPY tasks tasks
 COPY finetuning finetuning

@@ -30,8 +30,8 @@ $(READY): pyproject.toml requirements.lock
 demo: $(READY)  ## the whole fine-tune against the emulator, and what came of it
 	$(BIN)/python -m deployments.demo
 
-up: $(READY)  ## emulator, Prefect server and deployments stay up; press Run on 127.0.0.1:4200
-	$(BIN)/python -m deployments.up
+up: $(READY)  ## the whole system stays up; press Run on 127.0.0.1:4200 (ARGS="--port 4300")
+	$(BIN)/python -m deployments.up $(ARGS)
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
@@ -47,11 +47,11 @@ format: $(READY)  ## put the code into its form
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-plan: $(READY)  ## what a run would create and cost, and what is wrong with it
-	$(BIN)/python -m flows.plan
+plan: $(READY)  ## what a run would create and cost (ARGS="--data.percentage 1", ARGS=--help)
+	$(BIN)/python -m flows.plan $(ARGS)
 
-reap: $(READY)  ## delete what no living run owns (REAP=--dry-run only says so)
-	$(BIN)/python -m flows.reap $(REAP)
+reap: $(READY)  ## delete what no living run owns (ARGS=--dry-run only says so)
+	$(BIN)/python -m flows.reap $(ARGS)
 
 bench: $(READY)  ## the flow against the tutorial, its limit and Prefect; 20 minutes
 	@failed=; for group in $(BENCHMARKS); do \
@@ -79,8 +79,8 @@ screenshots: $(READY)  ## the pictures of the documents, by the test of the UI
 blocks: $(READY)  ## register the Prefect blocks
 	$(BIN)/prefect block register --module tasks.blocks
 
-automations: $(READY)  ## install the automations; safe to repeat
-	$(BIN)/python -m deployments.automations
+automations: $(READY)  ## install the automations; safe to repeat (ARGS="--notify TYPE/NAME")
+	$(BIN)/python -m deployments.automations $(ARGS)
 
 lock:  ## resolve the dependencies anew
 	rm -rf var/lock && $(PYTHON) -m venv var/lock

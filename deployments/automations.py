@@ -28,6 +28,7 @@ from prefect.exceptions import ObjectNotFound
 
 from deployments.declared import declarations
 from deployments.events import JOB_ENDED
+from flows.lifecycle.environment import need_server
 from flows.lifecycle.events import BUDGET_EXCEEDED, ENDPOINT_EXPIRED
 
 FINE_TUNE, REAPER = "fine-tune", "reap/every-15-minutes"
@@ -237,6 +238,7 @@ def main(argv: list[str]) -> int:
         timedelta(seconds=given.pending_seconds),
         timedelta(days=given.success_days),
     )
+    need_server()
     try:
         with get_client(sync_client=True) as client:
             alarm, reaper = find_alarm(client, given.notify), find_reaper(client)

@@ -27,6 +27,7 @@ def runner_deployments() -> Iterator[RunnerDeployment]:
         limit = one.get("concurrency_limit")
         yield load_flow_from_entrypoint(one["entrypoint"]).to_deployment(  # type: ignore[misc]
             name=one["name"],
+            description=one["description"],
             version=one["version"],
             tags=one["tags"],
             parameters=one["parameters"],

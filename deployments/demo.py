@@ -6,6 +6,7 @@ as it should be. What is left running is asked of the emulator, not assumed.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -21,8 +22,10 @@ from deployments.local_stack import ROOT, VAR, emulator, free_port, prefect_serv
 HOME = VAR / "demo"
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
     """Run the demo; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.demo", description=__doc__)
+    parser.parse_args(argv)  # it takes none
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir(parents=True)
@@ -45,7 +48,7 @@ def main() -> int:
 def run_flow(env: Mapping[str, str]) -> dict[str, Any]:
     """Run the flow in a process of its own, its log on this terminal; what it left as data."""
     target = HOME / "result.json"
-    command = [sys.executable, "-m", "flows.demo", str(target)]
+    command = [sys.executable, "-m", "deployments.demo_run", str(target)]
     subprocess.run(command, cwd=ROOT, env=dict(env), check=False)
     if not target.exists():
         return {"state": "CRASHED", "error": "the flow's process died", "steps": {}}
@@ -152,4 +155,4 @@ def _short(words: str, most: int = 100) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

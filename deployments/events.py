@@ -27,6 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from flows.lifecycle.environment import use_env_file
 from flows.lifecycle.events import run_of_job
 
 KEY = "FINETUNE_EVENTS_KEY"
@@ -126,6 +127,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=4210)
     given = parser.parse_args(argv)
+    use_env_file()
     key = os.environ.get(KEY, "")
     if len(key) < 16:
         print(f"Set {KEY} to at least 16 characters that only Event Grid knows.", file=sys.stderr)

@@ -6,10 +6,10 @@ Prefect is imported before the first line is written.
 
 from __future__ import annotations
 
-import json
 import logging
-from datetime import UTC, datetime
 from typing import Any
+
+from pythonjsonlogger.json import JsonFormatter
 
 #: Set these in a worker's environment; run and job then share their ids in every line.
 JSON_LOGS = {
@@ -17,28 +17,27 @@ JSON_LOGS = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
 }
 OF_PREFECT = ("flow_run_id", "flow_run_name", "task_run_id", "task_run_name", "flow_name")
+FIELDS = ("levelname", "name", "message", *OF_PREFECT)
+RENAMED = {"levelname": "level", "name": "logger", "exc_info": "exception"}
 
 
-class JsonLines(logging.Formatter):
+class JsonLines(JsonFormatter):
     """One JSON object a line: time, level, logger, message, ids, and the traceback if any."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        super().__init__()  # Prefect's configuration hands over a format for its own formatter
+        # Prefect's configuration hands over a format for its own formatter.
+        super().__init__(FIELDS, timestamp="time", rename_fields=RENAMED, json_ensure_ascii=False)
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record as a line of JSON."""
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        given = {name: getattr(record, name, None) for name in OF_PREFECT}
-        line |= {name: str(value) for name, value in given.items() if value}
-        line |= _of_azure()
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+    def add_fields(
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
+    ) -> None:
+        """Put the names on Azure beside the record's own fields, of which the empty ones go."""
+        super().add_fields(log_data, record, message_dict)
+        shown = {*RENAMED.values(), *FIELDS, "time"}
+        for name in [name for name, value in log_data.items() if name not in shown or not value]:
+            del log_data[name]
+        log_data["message"] = record.getMessage()  # the library takes a logged mapping apart
+        log_data.update(_of_azure())
 
 
 def _of_azure() -> dict[str, str]:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +18,8 @@ ROOT = Path(__file__).parent.parent
 VAR = ROOT / "var"
 CACHE = VAR / "cache"
 START_WITHIN_S = 120.0
+#: How the one line begins that an emulator prints when it answers.
+EMULATOR_READY = "Azure ML emulator ready: "
 
 
 class NotStarted(RuntimeError):
@@ -30,6 +32,20 @@ class NotStarted(RuntimeError):
     def __str__(self) -> str:
         tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
         return f"{self.name} did not start. The end of {self.log}:\n{tail}"
+
+
+class PortTaken(RuntimeError):
+    """Something else listens where a program of ours would."""
+
+    def __init__(self, port: int, there: str) -> None:
+        super().__init__(port, there)
+        self.port, self.there = port, there
+
+    def __str__(self) -> str:
+        return (
+            f"Port {self.port} of this machine is taken: {self.there} answers there. "
+            "End it, or choose another port."
+        )
 
 
 @contextmanager
@@ -81,19 +97,35 @@ def emulator(state: Path, *options: str) -> Iterator[dict[str, str]]:
     Raises:
         NotStarted: it did not come up.
     """
-    command = [sys.executable, "-m", "emulator", "--state", str(state), "--cache", str(CACHE)]
-    log = state.parent / "emulator.log"
-    log.unlink(missing_ok=True)
-    with running([*command, *options], log) as process:
-        _await(process, "The emulator", log, lambda: "ready" in log.read_text(errors="replace"))
+    with emulator_process(state, *options):
         yield emulator_environment(state)
 
 
+@contextmanager
+def emulator_process(state: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """An emulator that is ready: its process.
+
+    Raises:
+        NotStarted: it did not come up, for example since another uses its state folder.
+    """
+    command = [sys.executable, "-m", "emulator", "--state", str(state), "--cache", str(CACHE)]
+    log = state.parent / "emulator.log"
+    before = log.stat().st_size if log.exists() else 0  # what follows is this process's word
+    with running([*command, *options], log) as process:
+        await_ready(process, "The emulator", log, lambda: _says_ready(log, before))
+        yield process
+
+
+def _says_ready(log: Path, before: int) -> bool:
+    lines = log.read_bytes()[before:].decode(errors="replace").splitlines()
+    return any(line.startswith(EMULATOR_READY) for line in lines)
+
+
 def emulator_environment(state: Path) -> dict[str, str]:
-    """The variables that ``python -m emulator env`` prints."""
+    """The variables that ``python -m emulator env`` prints; a ``.env`` has no part beside them."""
     command = [sys.executable, "-m", "emulator", "env", "--state", str(state), "--format", "json"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return dict(json.loads(printed.stdout))
+    return {**json.loads(printed.stdout), "FINETUNE_ENV_FILE": os.devnull}
 
 
 def summary(env: Mapping[str, str]) -> dict[str, Any]:
@@ -122,29 +154,69 @@ def prefect_server(home: Path, port: int) -> Iterator[dict[str, str]]:
     """A running Prefect server with its database in ``home``; yields the settings to reach it.
 
     Raises:
-        NotStarted: it did not come up, for example since the port is taken.
+        PortTaken: something listens there already.
+        NotStarted: it did not come up.
     """
-    import httpx
+    with prefect_process(home, port):
+        yield prefect_settings(home, port)
 
-    settings = prefect_settings(home, port)
+
+@contextmanager
+def prefect_process(home: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A Prefect server that is ready: its process.
+
+    It is ready when a server answers whose files are in ``home``, and this process lives: another
+    server on the port is not taken for it.
+
+    Raises:
+        PortTaken, NotStarted
+    """
+    refuse_taken(port)
     log = home / "server.log"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
     argv = [*command, "--port", str(port)]
-    with running(argv, log, settings) as process:
+    with running(argv, log, prefect_settings(home, port)) as process:
+        await_ready(process, "The Prefect server", log, lambda: home_of_server(port) == home)
+        yield process
 
-        def healthy() -> bool:
-            try:
-                with httpx.Client(trust_env=False, timeout=2) as http:
-                    return http.get(f"{settings['PREFECT_API_URL']}/health").is_success
-            except httpx.HTTPError:
-                return False
 
-        _await(process, "The Prefect server", log, healthy)
-        yield settings
+def home_of_server(port: int) -> Path | None:
+    """Return the folder of the Prefect server on a port; None where none answers."""
+    import httpx
+
+    try:
+        with httpx.Client(trust_env=False, timeout=2) as http:
+            answer = http.get(f"http://127.0.0.1:{port}/api/admin/settings")
+        return Path(answer.raise_for_status().json()["home"])
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return None
+
+
+def refuse_taken(port: int) -> None:
+    """Refuse a port on which something listens.
+
+    Raises:
+        PortTaken: names what is there.
+    """
+    import socket
+
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server itself does
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            home = home_of_server(port)
+            there = f"a Prefect server with its files in {home}" if home else "another program"
+            raise PortTaken(port, there) from None
 
 
 _ERROR = re.compile(r"\| (ERROR|CRITICAL) +\||^Traceback \(most recent call last\)")
 _RECORD = re.compile(r"^\d\d:\d\d:\d\d\.\d+ \| |^\d{4}-\d\d-\d\d ")
+
+
+#: SQLite has one writer. A transaction that began by reading is refused at once, whatever the
+#: time-out; the server answers 503, and Prefect's client repeats the request.
+ONE_WRITER = "database is locked"
 
 
 def logged_errors(log: str) -> list[str]:
@@ -161,11 +233,28 @@ def logged_errors(log: str) -> list[str]:
     return ["\n".join(lines) for lines in errors]
 
 
-def _await(process: subprocess.Popen[bytes], name: str, log: Path, ready: Any) -> None:
+def cause_of(error: str) -> str:
+    """Return the line of a logged error that says most: the last exception's, or else the last."""
+    lines = error.splitlines()
+    raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]
+    return (raised or lines)[-1].strip()
+
+
+def await_ready(
+    process: subprocess.Popen[bytes], name: str, log: Path, ready: Callable[[], bool]
+) -> None:
+    """Wait until a program that lives is ready.
+
+    Raises:
+        NotStarted: it ended, or is not ready in time.
+    """
     deadline = time.monotonic() + START_WITHIN_S
-    while not ready():
+    while True:
+        seen = ready()
         if process.poll() is not None or time.monotonic() > deadline:
             raise NotStarted(name, log)
+        if seen:
+            return
         time.sleep(0.1)
 
 

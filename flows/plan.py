@@ -1,27 +1,24 @@
 """Plan a fine-tune: run every gate, say what would be created and what it costs, create nothing."""
 
-import argparse
-import json
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from prefect import flow
 from prefect.logging import disable_run_logger
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
-from pydantic import ValidationError
 
 from finetuning.azure import naming
 from finetuning.azure.client import preload
 from finetuning.errors import FineTuneError
+from finetuning.form.command_line import read_run
 from finetuning.form.run import FineTune
 from finetuning.planning.findings import errors
 from finetuning.planning.plan import PlanReport
 from flows.lifecycle.context import named_once
+from flows.lifecycle.environment import need_server, use_env_file
 from tasks.connection import find_settings
 from tasks.plan import ask_gates, failed_gate
 from tasks.reports import publish_plan, show, write_report
@@ -43,43 +40,6 @@ def plan(run: FineTune = FineTune()) -> PlanReport:  # noqa: B008  # frozen; the
     publish_plan(report)
     write_report(report)
     return report
-
-
-def read_run(argv: list[str]) -> FineTune:
-    """Return the run that a command line describes.
-
-    Raises:
-        SystemExit: it describes none; says which field is wrong.
-    """
-    parser = argparse.ArgumentParser(prog="python -m flows.plan", description=plan.__doc__)
-    parser.add_argument("--run", type=Path, help="a JSON file with the flow's parameter 'run'")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="one field, for example model.name=Phi-4 or parameters.num_train_epochs=1",
-    )
-    given = parser.parse_args(argv)
-    try:
-        values = json.loads(given.run.read_text(encoding="utf-8")) if given.run else {}
-        for change in given.set:
-            _set(values, *change.split("=", 1))
-        return FineTune.model_validate(values)
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        where = ".".join(str(part) for part in wrong["loc"])
-        parser.exit(1, f"run.{where}: {wrong['msg']} (given: {wrong['input']!r}).\n")
-    except (OSError, ValueError, TypeError) as error:
-        parser.exit(1, f"The run's parameters cannot be read: {error}.\n")
-
-
-def _set(values: dict[str, Any], path: str, text: str) -> None:
-    *parents, last = path.split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
-    structured = text[:1] in ("[", "{") or text == "null"
-    values[last] = json.loads(text) if structured else text  # plain text becomes what the field is
 
 
 def plan_alone(run: FineTune) -> PlanReport:
@@ -104,7 +64,10 @@ def main(argv: list[str], show_report: Callable[[PlanReport], None] = show) -> i
 
     With a Prefect server (``PREFECT_API_URL``) the plan is a flow run there, with its artifacts.
     """
-    run = read_run(argv)
+    run = read_run(argv, "python -m flows.plan", str(plan.__doc__))
+    use_env_file()
+    if get_current_settings().api.url:
+        need_server()
     with ThreadPoolExecutor(1) as beside:  # while this thread asks for the settings
         beside.submit(preload)
         report = plan(run) if get_current_settings().api.url else plan_alone(run)

@@ -2,10 +2,16 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
+import httpx
 from prefect import flow, get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectException
 from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
 
 from finetuning.azure.ownership import Decision, Ownership, decide
 from finetuning.azure.settings import Settings
@@ -13,6 +19,7 @@ from finetuning.errors import FineTuneError, OrphansRemain
 from finetuning.form.context import RunContext
 from finetuning.form.run import Deadlines
 from flows.lifecycle.context import FINE_TUNE
+from flows.lifecycle.environment import need_server, use_env_file
 from flows.lifecycle.events import tell_of_expired
 from flows.lifecycle.runs import find_owners
 from tasks.connection import find_settings
@@ -55,9 +62,30 @@ def reap(
     doomed = [one for one in decisions if one.remove]
     failures = {} if dry_run else remove(settings, doomed, deadlines or Deadlines())
     get_run_logger().info("%s", publish_reaping(decisions, failures, dry_run))
+    rename_run(deed(decisions, failures, dry_run=dry_run))
     if failures:
         raise OrphansRemain(failures)
     return decisions
+
+
+def deed(decisions: list[Decision], failures: Mapping[str, str], *, dry_run: bool) -> str:
+    """Return what a run did, in the words by which the UI lists it."""
+    doomed = sum(one.remove for one in decisions)
+    if not doomed:
+        return "nothing to remove"
+    if dry_run:
+        return f"would remove {doomed} of {len(decisions)}"
+    left = f", {len(failures)} could not be removed" if failures else ""
+    return f"removed {doomed - len(failures)} of {len(decisions)}{left}"
+
+
+def rename_run(name: str) -> None:
+    """Name this flow run after what it did; without an answer of the server the name stays."""
+    try:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(UUID(str(flow_run.id)), name=name)
+    except (httpx.HTTPError, PrefectException) as error:
+        get_run_logger().warning("cannot rename this run to '%s': %s", name, error)
 
 
 def remove(settings: Settings, doomed: list[Decision], deadlines: Deadlines) -> dict[str, str]:
@@ -87,7 +115,10 @@ def main(argv: list[str]) -> int:
         "--silent-minutes", type=float, default=10, help="minutes without a heartbeat (default 10)"
     )
     given = parser.parse_args(argv)
+    use_env_file()
+    need_server()  # which alone knows who lives
     try:
+        find_settings()  # before there is a flow run that could only fail
         reap(dry_run=given.dry_run, silent_minutes=given.silent_minutes)
     except FineTuneError as error:
         print(error, file=sys.stderr)

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
+# A developer's own .env, with a workspace that costs money, has no part in the tests.
+os.environ["FINETUNE_ENV_FILE"] = os.devnull
 #: Base weights and the dataset are made once and shared by every emulator of every test run.
 CACHE = ROOT / "var" / "cache"
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+import textwrap
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from finetuning.azure.settings import Settings
+from finetuning.azure.settings import Settings, read_env_file
 from finetuning.form.run import FineTune
 from finetuning.planning.rules.rights import needed_rights
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("[A-Z]*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = [
     path
-    for folder in ("flows", "tasks", "workspace", "deployments")
+    for folder in ("flows", "tasks", "finetuning", "deployments")
     for path in (ROOT / folder).rglob("*.py")
 ]
 
@@ -46,6 +51,28 @@ def test_the_example_names_every_setting_and_no_other() -> None:
     assert settings_of_the_example() == variables_of_the_program()
 
 
+def test_every_line_of_the_example_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FINETUNE_ENV_FILE")
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    values = re.sub(r"^#?([A-Z][A-Z0-9_]+)=.*$", r"\1=x", text, flags=re.MULTILINE)
+    (tmp_path / ".env").write_text(values.replace("FINETUNE_ENV_FILE=x", ""))
+
+    found = read_env_file(tmp_path)
+
+    assert set(found) == settings_of_the_example() - {"FINETUNE_ENV_FILE"}
+
+
+@pytest.mark.parametrize("name", [".env", "config.json", ".azureml/config.json"])
+def test_files_with_secrets_are_kept_out_of_git_and_of_the_image(name: str) -> None:
+    checked = subprocess.run(["git", "check-ignore", "--quiet", name], cwd=ROOT, check=False)
+
+    assert checked.returncode == 0
+    kept_out = (ROOT / ".dockerignore").read_text().splitlines()
+    assert f"**/{name.split('/')[0]}" in kept_out
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_make_commands_of_a_page_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
@@ -58,7 +85,7 @@ def test_make_commands_of_a_page_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_a_page_names_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    top = "flows|tasks|workspace|deployments|emulator|benchmarks|tests|docs"
+    top = "flows|tasks|finetuning|deployments|emulator|benchmarks|tests|docs"
     named = set(re.findall(rf"[`(| ]((?:{top})/[\w./-]*\w)", text))
 
     assert {name for name in named if not (ROOT / name).exists()} == set()
@@ -70,6 +97,32 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
 
     local = [one for one in links if not one.startswith("http")]
     assert [one for one in local if not (page.parent / one).exists()] == []
+
+
+def test_the_step_of_the_guide_has_all_its_imports_and_no_other() -> None:
+    page = (ROOT / "docs" / "adding-a-step.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    program = textwrap.dedent(f"   {block.lstrip()}")
+
+    checked = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F", "-"],
+        input=program,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    step: dict[str, Any] = {}
+    exec(program, step)
+
+    assert checked.returncode == 0, checked.stdout
+    assert step["tag_with_loss"].name == "Tag the model with its loss"
+
+
+def test_the_licence_is_the_one_that_the_project_says() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert (ROOT / "LICENSE").read_text().startswith(f"{project['license']} License\n")
+    assert "The azureml-fine-tune-flow authors" in (ROOT / "LICENSE").read_text()
 
 
 def test_modules_that_a_make_target_runs_exist() -> None:

@@ -1,4 +1,4 @@
-"""Where the workspace is: read from the environment, then ``config.json``, then what a caller adds.
+"""Where the workspace is: the environment, then ``.env``, ``config.json``, and what a caller adds.
 
 Settings say where, flow parameters say what. Nothing here is a secret: credentials are found by
 azure-identity from its own variables (``AZURE_CLIENT_ID`` and so on) or the machine's identity.
@@ -7,20 +7,29 @@ azure-identity from its own variables (``AZURE_CLIENT_ID`` and so on) or the mac
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+from pydantic_settings import SettingsError as UnreadableValue
 
 from finetuning.errors import SettingsError
 
 CONFIG_PLACES = ("config.json", ".azureml/config.json", "aml_config/config.json")
+
+#: In the environment only: another file than ``.env`` of the current folder; ``/dev/null`` is none.
+ENV_FILE = "FINETUNE_ENV_FILE"
+#: Variables of ours that are no setting of the connection.
+OF_OTHER_PARTS = ("FINETUNE_BLOCK", "FINETUNE_DATA", "FINETUNE_EVENTS_KEY", "FINETUNE_PRICES")
 
 
 class CredentialChoice(BaseModel):
@@ -90,11 +99,12 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        **others: PydanticBaseSettingsSource,  # no .env, no secrets folder
+        dotenv_settings: PydanticBaseSettingsSource,
+        **others: PydanticBaseSettingsSource,  # no secrets folder
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put the environment first: what a caller passes fills the gaps only."""
         del settings_cls, others
-        return (env_settings, init_settings)
+        return (env_settings, dotenv_settings, init_settings)
 
 
 def load_settings(
@@ -102,21 +112,82 @@ def load_settings(
 ) -> Settings:
     """Return the settings, each from the first place that has it.
 
-    The places: the environment, the nearest ``config.json`` (Azure's own format, looked for from
-    ``folder``, by default the current one, upwards), then ``block``.
+    The places: the environment, ``.env`` of ``folder`` (by default the current one), the nearest
+    ``config.json`` (Azure's own format, looked for from ``folder`` upwards), then ``block``.
 
     Raises:
-        SettingsError: what is missing, and the three ways to set it.
+        SettingsError: what is missing, and the four ways to set it; or which value is wrong.
     """
-    fallback = {**_by_alias(block or {}), **_by_alias(read_config(folder or Path.cwd()))}
+    folder = folder or Path.cwd()
+    read_env_file(folder)  # refuses a misspelt name
+    fallback = {**_by_alias(block or {}), **_by_alias(read_config(folder))}
     try:
-        return Settings(**fallback)
+        return Settings(_env_file=find_env_file(folder), _env_file_encoding="utf-8", **fallback)
     except ValidationError as error:
-        missing = ", ".join(str(line["loc"][0]) for line in error.errors())
+        raise SettingsError(_explained(error)) from None
+    except UnreadableValue:  # the only value that is more than text
         raise SettingsError(
-            f"The workspace connection lacks {missing}. Set it in the environment, in config.json "
-            "(the studio offers it for download), or in a Prefect block."
+            'FINETUNE_CREDENTIAL is not JSON. Write it as {"kind": "managed_identity"}.'
         ) from None
+
+
+def _explained(error: ValidationError) -> str:
+    """Return what is missing or wrong, without the values: one may be a secret."""
+    lines = error.errors(include_input=False)
+    wrong = [
+        f"{'.'.join(str(part) for part in line['loc'])}: {line['msg']}."
+        for line in lines
+        if line["type"] != "missing"
+    ]
+    if wrong:
+        return f"The workspace connection is wrong: {' '.join(wrong)}"
+    missing = ", ".join(str(line["loc"][0]) for line in lines)
+    return (
+        f"The workspace connection lacks {missing}. Set it in the environment, in .env, in "
+        "config.json (the studio offers it for download), or in a Prefect block."
+    )
+
+
+def find_env_file(folder: Path) -> Path | None:
+    """Return the file of variables: ``.env`` of the folder, or the one that ENV_FILE names.
+
+    Raises:
+        SettingsError: the file that ENV_FILE names is not there.
+    """
+    named = os.environ.get(ENV_FILE)
+    path = folder / (named or ".env")
+    if named and not path.exists():
+        raise SettingsError(f"{ENV_FILE} names {path}, which does not exist.")
+    return path if path.is_file() else None
+
+
+def read_env_file(folder: Path | None = None) -> dict[str, str]:
+    """Return the variables of ``.env``, whoever reads them; an empty one is a missing one.
+
+    Raises:
+        SettingsError: the file is not text, or a name of ours in it is misspelt.
+    """
+    path = find_env_file(folder or Path.cwd())
+    if path is None:
+        return {}
+    try:
+        values = dotenv_values(path, encoding="utf-8")
+    except ValueError as error:
+        raise SettingsError(f"{path} is not UTF-8 text: {error}.") from None
+    for name in values:
+        _refuse_misspelt(name, path)
+    return {name: value for name, value in values.items() if value}
+
+
+def _refuse_misspelt(name: str, path: Path) -> None:
+    ours = [*(str(field.alias) for field in Settings.model_fields.values()), *OF_OTHER_PARTS]
+    if name in ours or not name.startswith(("FINETUNE_", "AZUREML_")):
+        return
+    near = get_close_matches(name, ours, n=1, cutoff=0.8)
+    if near:
+        raise SettingsError(f"{path}: {name} is not a setting. Did you mean {near[0]}?")
+    if name.startswith("FINETUNE_"):  # the SDK has more variables AZUREML_...
+        raise SettingsError(f"{path}: {name} is not a setting. See .env.example for all of them.")
 
 
 def read_config(folder: Path) -> dict[str, str]:

@@ -24,7 +24,7 @@ pytestmark = [
 
 PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 #: Shell variables and functions that later blocks of the page use.
-KEPT = "deployment run again long schedule failed waits"
+KEPT = "deployment weekly run again long schedule failed waits"
 FUNCTIONS = "ask field trigger ended retry"
 
 
@@ -125,7 +125,7 @@ def test_a_failed_run_goes_on_under_its_own_id(shell: Shell, served: Stack) -> N
     fault = {"kind": "deployment_fails", "message": "no capacity"}
     served.emulator.add_fault(**fault)
     parameters = small("fails-once", data={"max_rows": 16}).model_dump(mode="json")
-    failed = served.server.trigger("fine-tune/weekly", {"run": parameters})
+    failed = served.server.trigger("fine-tune/run", {"run": parameters})
     assert served.server.ended(failed) == "FAILED"
     served.emulator.clear_faults()
     started = served.emulator.summary()["jobs_started"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from deployments.audit import licence, locked, problems, unaccepted
+from packaging.utils import canonicalize_name
+
+from deployments.audit import ACCEPTED, KNOWN, licences, locked, problems, unaccepted
 
 
 def report(**dependency: object) -> dict[str, object]:
@@ -28,11 +30,24 @@ def test_a_clean_report_has_no_problems() -> None:
 
 
 def test_an_unknown_licence_is_looked_at() -> None:
-    assert unaccepted({"a": "MIT", "b": "", "c": "Proprietary"}) == {
-        "b": "unknown",
+    assert unaccepted({"a": "MIT", "b": "UNKNOWN", "c": "Proprietary", "huey": "UNKNOWN"}) == {
+        "b": "UNKNOWN",
         "c": "Proprietary",
     }
 
 
 def test_every_locked_package_says_its_licence_or_is_known_by_hand() -> None:
-    assert unaccepted({name: licence(name) for name in locked()}) == {}
+    found = licences()
+
+    assert unaccepted(found) == {}
+    assert set(KNOWN) <= set(found), "known by hand, and not in the lock any more"
+    assert {canonicalize_name(name) for name in found} <= {
+        canonicalize_name(name) for name in locked()
+    }
+    assert len(found) > 200
+
+
+def test_what_is_known_by_hand_does_not_say_it_itself() -> None:
+    found = licences()
+
+    assert [name for name in KNOWN if ACCEPTED.search(found[name])] == []

@@ -124,7 +124,7 @@ def test_a_block_that_is_not_there_is_named(served: Stack) -> None:
 
 def test_a_failed_run_is_told(installed: Stack, mailbox: Mailbox) -> None:
     missing = {"model": {"name": "no-such-model"}}
-    flow_run = installed.server.trigger("fine-tune/weekly", {"run": missing})
+    flow_run = installed.server.trigger("fine-tune/run", {"run": missing})
 
     assert installed.server.ended(flow_run) == "FAILED"
     until("the alarm arrives", lambda: _told(mailbox, "prefect.flow-run.Failed"))

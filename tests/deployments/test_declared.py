@@ -29,6 +29,7 @@ SAME = [
     "paused",
 ]
 NAMES = {
+    "fine-tune/run",
     "fine-tune/weekly",
     "plan/now",
     "reap/every-15-minutes",
@@ -92,13 +93,32 @@ def test_the_weekly_fine_tune_waits_for_permission_and_never_overlaps(deployed: 
 
     assert weekly["schedules"] == [("weekly", False, "0 20 * * 6", "Europe/Berlin")]
     assert (weekly["limit"], weekly["overlap"]) == (1, "ENQUEUE")
-    assert weekly["description"].startswith("Fine-tune a model, serve it")
 
 
-def test_the_reaper_is_on(deployed: Server) -> None:
-    assert described(deployed, "reap/every-15-minutes")["schedules"] == [
-        ("every-15-minutes", True, "*/15 * * * *", "UTC")
-    ]
+def test_a_one_off_run_has_no_schedule_and_waits_for_nobody(deployed: Server) -> None:
+    run = described(deployed, "fine-tune/run")
+
+    assert (run["schedules"], run["limit"]) == ([], None)
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_the_first_line_of_a_description_says_what_it_is_and_what_it_costs(
+    deployed: Server, name: str
+) -> None:
+    first, empty, more = described(deployed, name)["description"].split("\n", 2)
+
+    assert first.endswith(("Costs money.", "Free.", "Saves money.")) and len(first) <= 100
+    assert empty == "" and more.strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "cron"), [("reap/every-15-minutes", "*/15"), ("resume/every-2-minutes", "*/2")]
+)
+def test_the_reaper_and_the_poller_are_on(deployed: Server, name: str, cron: str) -> None:
+    """Without them dead runs bill on, and a run with a lost event stays suspended."""
+    slug = name.split("/")[1]
+
+    assert described(deployed, name)["schedules"] == [(slug, True, f"{cron} * * * *", "UTC")]
 
 
 @pytest.mark.parametrize(
@@ -119,14 +139,14 @@ def test_the_server_refuses_a_bad_parameter_and_names_its_field(
     deployed: Server, run: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(httpx.HTTPStatusError) as refused:
-        deployed.trigger("fine-tune/weekly", {"run": run})
+        deployed.trigger("fine-tune/run", {"run": run})
 
     assert refused.value.response.status_code == 409
     assert field in refused.value.response.text
 
 
 def test_every_parameter_has_a_description_in_the_form(deployed: Server) -> None:
-    schema = deployed.deployment("fine-tune/weekly")["parameter_openapi_schema"]
+    schema = deployed.deployment("fine-tune/run")["parameter_openapi_schema"]
 
     undescribed = [
         f"{name}.{field}"

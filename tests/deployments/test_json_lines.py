@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
+from typing import Any
 
-from deployments.json_lines import JSON_LOGS
+import pytest
+
+from deployments.json_lines import JSON_LOGS, JsonLines
 from finetuning.azure.naming import endpoint_name, job_name, run_key
 from tests.conftest import run_python
 from tests.deployments.conftest import Server
@@ -23,6 +27,25 @@ def logged(run: dict):
 
 logged(run={"key": "a-key"})
 """
+
+
+def line(message: Any, *arguments: Any, **extra: Any) -> dict[str, Any]:
+    record = logging.LogRecord("a.b", logging.ERROR, "file", 1, message, arguments, None)
+    record.__dict__.update(extra)
+    return dict(json.loads(JsonLines("default", None, "%").format(record)))
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments", "text"),
+    [("100 %", (), "100 %"), ("ä %s", (3,), "ä 3"), ({"a": 1}, (), "{'a': 1}"), ("", (), "")],
+)
+def test_a_line_outside_a_run_has_time_level_logger_and_message(
+    message: Any, arguments: tuple[Any, ...], text: str
+) -> None:
+    found = line(message, *arguments, send_to_api=False, flow_name="")
+
+    assert found.pop("time").endswith("+00:00")
+    assert found == {"level": "ERROR", "logger": "a.b", "message": text}
 
 
 def test_every_line_carries_the_ids_of_the_run(server: Server) -> None:

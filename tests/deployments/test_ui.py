@@ -58,7 +58,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def form(served: Stack, page: Page) -> Page:
     """The form that Run opens for the weekly fine-tune."""
     served.emulator.clear_faults()
-    weekly = served.server.deployment("fine-tune/weekly")["id"]
+    weekly = served.server.deployment("fine-tune/run")["id"]
     page.goto(f"{served.server.ui}/deployments/deployment/{weekly}/run")
     field(page, "Percentage (Optional)").wait_for()
     return page
@@ -90,7 +90,7 @@ def test_the_form_shows_every_parameter_with_its_description(
     form.screenshot(path=pictures / "form.png")
     shown = flat(form.inner_text("body"))
 
-    schema = served.server.deployment("fine-tune/weekly")["parameter_openapi_schema"]
+    schema = served.server.deployment("fine-tune/run")["parameter_openapi_schema"]
     optional = {"StepCompute"}  # shown once a step is given a compute of its own
     schema["definitions"] = {
         name: found for name, found in schema["definitions"].items() if name not in optional

@@ -7,13 +7,27 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from deployments.local_stack import ROOT, free_port, logged_errors, prefect_settings
+from deployments.local_stack import (
+    ROOT,
+    NotStarted,
+    PortTaken,
+    await_ready,
+    emulator_process,
+    free_port,
+    logged_errors,
+    prefect_server,
+    prefect_settings,
+)
 from deployments.up import tell_errors
+from tests.conftest import running_emulator
 from tests.deployments.conftest import Server, until
+from tests.flows.conftest import small
 from tests.support.prefect_servers import assert_sound
 
 pytestmark = pytest.mark.slow
@@ -24,35 +38,129 @@ def listens(port: int) -> bool:
         return one.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_all_of_it_is_up_until_it_is_interrupted(tmp_path: Path) -> None:
-    port, out = free_port(), tmp_path / "out"
+@dataclass
+class Up:
+    """A ``make up`` that says that it is up: its process, and its Prefect server."""
+
+    process: subprocess.Popen[bytes]
+    server: Server
+    port: int
+    folder: Path
+
+    def printed(self) -> str:
+        return (self.folder / "out").read_text()
+
+
+def begin(folder: Path, port: int, out: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "deployments.up", "--weights", "tiny"]
-    options = ["--port", str(port), "--home", str(tmp_path / "up")]
+    options = ["--port", str(port), "--home", str(folder / "up")]
     with out.open("w") as printed:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [*command, *options],
             cwd=ROOT,
             env=dict(os.environ),
             stdout=printed,
             stderr=subprocess.STDOUT,
         )
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    folder, port = tmp_path_factory.mktemp("up"), free_port()
+    process = begin(folder, port, folder / "out")
     try:
-        until("it says where it is", lambda: f":{port}/deployments" in out.read_text(), 150)
-        server = Server(prefect_settings(tmp_path, port), tmp_path)
-        found = "fine-tune/weekly"
-        until("it is served", lambda: found in names(server), 90)
-        assert "reports an error" not in out.read_text()
-        assert len(programs_of(tmp_path)) >= 2
-
-        process.send_signal(signal.SIGINT)
-
-        assert process.wait(60) == 0
-        assert not listens(port)
-        until("nothing of it runs", lambda: programs_of(tmp_path) == [])
-        assert_sound(tmp_path / "up" / "prefect" / "server.log")
+        found = Up(process, Server(prefect_settings(folder, port), folder), port, folder)
+        until("it says where it is", lambda: f":{port}/deployments" in found.printed(), 200)
+        yield found
     finally:
         process.terminate()
         process.wait(60)
+
+
+def test_the_deployments_and_the_automations_are_there(up: Up) -> None:
+    assert {"fine-tune/run", "fine-tune/weekly", "plan/now"} <= names(up.server)
+    assert up.server.serves("fine-tune/run")
+    installed = {one["name"] for one in up.server.ask("POST", "/automations/filter", {})}
+    assert "fine-tune: a suspended run's job ended" in installed
+    assert len(programs_of(up.folder)) >= 4
+
+
+@pytest.mark.parametrize("home", ["up", "another"])
+def test_a_second_one_on_its_port_says_what_is_there_and_starts_nothing(
+    up: Up, home: str, tmp_path: Path
+) -> None:
+    folder = up.folder if home == "up" else tmp_path
+    second = begin(folder, up.port, tmp_path / "second")
+
+    assert second.wait(60) == 1
+    assert (tmp_path / "second").read_text() == (
+        f"Port {up.port} of this machine is taken: a Prefect server with its files in "
+        f"{up.folder / 'up' / 'prefect'} answers there. End it, or choose another port.\n"
+    )
+    assert not (tmp_path / "up").exists()
+    assert up.process.poll() is None and up.server.serves("fine-tune/run")
+
+
+def test_a_second_one_on_its_home_says_that_the_emulator_runs_there(up: Up, tmp_path: Path) -> None:
+    second = begin(up.folder, free_port(), tmp_path / "second")
+
+    assert second.wait(60) == 1
+    assert "An emulator runs on" in (tmp_path / "second").read_text()
+    assert up.process.poll() is None and up.server.serves("fine-tune/run")
+
+
+def test_a_suspended_run_is_resumed_without_anybodys_help_and_completes(up: Up) -> None:
+    run = small("of-make-up", data={"max_rows": 16}, waiting="suspended").model_dump(mode="json")
+
+    flow_run = up.server.trigger("fine-tune/run", {"run": run})
+
+    assert up.server.ended(flow_run) == "COMPLETED"
+    states = up.server.ask("GET", f"/flow_run_states/?flow_run_id={flow_run}")
+    assert "Suspended" in {one["name"] for one in states}
+    assert "reports an error" not in up.printed()
+
+
+def test_nothing_of_it_runs_after_it_is_interrupted(up: Up) -> None:
+    up.process.send_signal(signal.SIGINT)
+
+    assert up.process.wait(60) == 0
+    assert not listens(up.port)
+    until("nothing of it runs", lambda: programs_of(up.folder) == [])
+    assert_sound(up.folder / "up" / "prefect" / "server.log")
+
+
+def test_a_port_that_another_program_has_is_refused(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = int(other.getsockname()[1])
+
+        with (
+            pytest.raises(PortTaken, match="another program answers there"),
+            prefect_server(tmp_path / "prefect", port),
+        ):
+            pass
+
+    assert not (tmp_path / "prefect").exists()
+
+
+def test_a_server_that_dies_is_not_taken_for_another_ones(tmp_path: Path) -> None:
+    """Ready it would be, by the other's health; but the process that was started has ended."""
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"], stdout=log)
+        process.wait(30)
+
+    with pytest.raises(NotStarted, match="The server did not start"):
+        await_ready(process, "The server", tmp_path / "log", lambda: True)
+
+
+def test_the_word_ready_in_another_line_is_not_the_emulators(tmp_path: Path) -> None:
+    with (
+        running_emulator(tmp_path / "state"),
+        pytest.raises(NotStarted, match=r"An emulator runs on .* already"),
+        emulator_process(tmp_path / "state"),
+    ):
+        pass
 
 
 def programs_of(folder: Path) -> list[str]:

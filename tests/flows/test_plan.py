@@ -21,7 +21,7 @@ from finetuning.errors import PlanRefused
 from finetuning.form.run import FineTune
 from finetuning.planning.findings import errors
 from finetuning.planning.plan import Plan, PlanReport
-from flows.plan import main, plan, read_run, settle_plan
+from flows.plan import main, plan, settle_plan
 from tests.conftest import ROOT, RunningEmulator
 
 WRITES = ("PUT", "PATCH", "DELETE")
@@ -191,7 +191,7 @@ def test_without_settings_the_plan_says_what_to_set(
 def test_the_command_prints_the_report_and_ends_with_1_where_there_is_an_error(
     planning: RunningEmulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    refused = main(["--set", "model.version=15"])
+    refused = main(["--model.version", "15"])
     printed = capsys.readouterr().out
     held = main([])
 
@@ -207,7 +207,7 @@ def test_without_a_prefect_server_the_command_plans_the_same(
     alone |= {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path / "home")}
 
     done = subprocess.run(
-        [sys.executable, "-m", "flows.plan", "--set", "model.version=15"],
+        [sys.executable, "-m", "flows.plan", "--model.version", "15"],
         env=alone,
         capture_output=True,
         text=True,
@@ -225,21 +225,42 @@ def test_without_a_prefect_server_the_command_plans_the_same(
     assert "temporary server" not in done.stderr + done.stdout
 
 
-@pytest.mark.parametrize(
-    ("argv", "said"),
-    [
-        (["--set", "data.percentage=0"], "run.data.percentage: Input should be greater than 0"),
-        (["--set", "data.percentage=101"], "run.data.percentage"),
-        (["--set", "modle.name=x"], "run.modle"),
-        (["--set", "nothing"], "cannot be read"),
-        (["--run", "none.json"], "none.json"),
-    ],
-)
-def test_bad_parameters_are_refused_with_the_fields_name(
-    argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
+def test_a_new_users_env_file_is_all_that_the_command_needs(
+    planning: RunningEmulator, tmp_path: Path
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
-        read_run(argv)
+    """Settings of ours, and the variables of the SDK, of azure-identity and of requests."""
+    lines = [f"{name}={value}" for name, value in planning.env.items()]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    bare = {name: value for name, value in os.environ.items() if name not in planning.env}
+    bare |= {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path / "home")}
+    del bare["FINETUNE_ENV_FILE"]
+    bare.pop("PREFECT_API_URL", None)
 
-    assert ended.value.code == 1
-    assert said in capsys.readouterr().err
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.plan"],
+        cwd=tmp_path,
+        env=bare,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The plan holds" in done.stdout
+
+
+def test_a_server_that_does_not_answer_is_told_in_a_sentence(tmp_path: Path) -> None:
+    gone = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api", "PYTHONPATH": str(ROOT)}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.plan"],
+        cwd=tmp_path,
+        env=gone,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("The Prefect server http://127.0.0.1:9/api does not answer")
+    assert "Traceback" not in done.stderr

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.settings import get_current_settings
 from prefect.states import Pending, Running
 
 from finetuning.azure.client import open_client
@@ -18,7 +23,7 @@ from finetuning.azure.settings import load_settings
 from finetuning.errors import OrphansRemain
 from flows.fine_tune import fine_tune
 from flows.reap import main, reap
-from tests.conftest import RunningEmulator
+from tests.conftest import RunningEmulator, run_python
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +81,28 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(stage: RunningEmulator
     assert decided(decisions, dead).remove
     assert dead in there(stage)
     assert {one["method"] for one in stage.requests(after=before)} <= {"GET", "HEAD"}
+
+
+def newest_reaping() -> str:
+    """The name of the reaper's last run."""
+    named = FlowFilter(name=FlowFilterName(any_=["reap"]))
+    with get_client(sync_client=True) as client:
+        (run,) = client.read_flow_runs(
+            flow_filter=named, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1
+        )
+    return run.name
+
+
+def test_a_run_is_named_after_what_it_did(stage: RunningEmulator) -> None:
+    reap()
+    endpoint(tags_of(str(uuid.uuid4())))
+    kept = len(reap(dry_run=True)) - 1
+
+    assert newest_reaping() == f"would remove 1 of {kept + 1}"
+    reap()
+    assert newest_reaping() == f"removed 1 of {kept + 1}"
+    reap()
+    assert newest_reaping() == "nothing to remove"
 
 
 def test_what_a_living_run_owns_stays(stage: RunningEmulator) -> None:
@@ -140,7 +167,40 @@ def test_what_cannot_be_removed_is_said_and_tried_again(stage: RunningEmulator) 
     with pytest.raises(OrphansRemain, match=dead):
         reap()
 
+    assert newest_reaping().endswith(", 1 could not be removed")
     assert main([]) == 1
     stage.clear_faults()
     assert main([]) == 0
     assert dead not in there(stage)
+
+
+@pytest.mark.parametrize(
+    ("api", "said"),
+    [("", "No Prefect server is named."), ("http://127.0.0.1:9/api", "does not answer")],
+)
+def test_without_a_server_the_command_says_so_and_asks_azure_nothing(
+    api: str, said: str, azure_env: RunningEmulator
+) -> None:
+    before = azure_env.requests()[-1:]
+
+    done = run_python({"PREFECT_API_URL": api}, "-m", "flows.reap", seconds=60)
+
+    assert done.returncode == 1
+    assert said in done.stderr and "Traceback" not in done.stderr
+    assert azure_env.requests()[-1:] == before
+
+
+def test_without_a_setting_the_command_says_which(
+    prefect_server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("AZURE"):
+            monkeypatch.delenv(name)
+
+    api = str(get_current_settings().api.url)
+    done = run_python({"PREFECT_API_URL": api}, "-m", "flows.reap", seconds=60)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("The workspace connection lacks AZURE_")
+    assert "Traceback" not in done.stderr

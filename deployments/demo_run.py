@@ -1,21 +1,22 @@
 """The fine-tune that ``make demo`` runs: the tutorial's, cut down to minutes on two CPU cores.
 
-``python -m flows.demo RESULT.json`` runs the flow in this process and leaves its result, and the
-seconds that each of its steps took, as JSON.
+``python -m deployments.demo_run RESULT.json`` runs the flow in this process and leaves its result,
+and the seconds that each of its steps took, as JSON.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from finetuning.form.run import FineTune
 from flows.fine_tune import fine_tune
 from flows.lifecycle.events import step_seconds
 
-DEMO: dict[str, Any] = {
+#: The flow's parameter, which the flow itself validates.
+RUN: dict[str, Any] = {
     # Two rows for each of the 8 GPUs that a node of the tutorial's cluster has.
     "data": {"percentage": 5, "max_rows": 16},
     "parameters": {
@@ -36,14 +37,12 @@ DEMO: dict[str, Any] = {
 }
 
 
-def demo_run() -> FineTune:
-    """Return the demo's parameters."""
-    return FineTune.model_validate(DEMO)
-
-
-def main(target: Path) -> int:
+def main(argv: list[str]) -> int:
     """Run the flow and write what came of it; 0 if it completed."""
-    state = fine_tune(demo_run(), return_state=True)
+    parser = argparse.ArgumentParser(prog="python -m deployments.demo_run", description=__doc__)
+    parser.add_argument("result", type=Path, metavar="RESULT.json", help="what came of it")
+    target = parser.parse_args(argv).result
+    state = fine_tune(**{"run": RUN}, return_state=True)
     found: dict[str, Any] = {"state": state.type.value, "steps": {}}
     if state.state_details.flow_run_id:
         found["steps"] = step_seconds(state.state_details.flow_run_id)
@@ -56,4 +55,4 @@ def main(target: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(sys.argv[1:]))
