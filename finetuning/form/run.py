@@ -106,24 +106,36 @@ class ComputeChoice(Choice):
 
 
 class FineTuneParameters(Choice):
-    """Inputs of the pipeline component. Empty: the model card's default, else the one named."""
+    """Inputs of the pipeline component. Left empty, the model card decides, or the default named."""
 
     num_train_epochs: int | None = Field(
-        None, ge=1, description="Passes over the training rows. Else the card's, else 3."
+        None,
+        ge=1,
+        description="Passes over the training rows. Empty: the model card's value, or 3.",
     )
     per_device_train_batch_size: int | None = Field(
-        None, ge=1, description="Rows per GPU and step. Else the card's, else 1."
+        None, ge=1, description="Rows per GPU and step. Empty: the model card's value, or 1."
     )
     per_device_eval_batch_size: int | None = Field(
-        None, ge=1, description="Rows per GPU and step of evaluation. Else the card's, else 1."
+        None,
+        ge=1,
+        description="Rows per GPU and evaluation step. Empty: the model card's value, or 1.",
     )
-    learning_rate: float | None = Field(None, gt=0, description="Else the card's, else 5e-6.")
-    lr_scheduler_type: Scheduler | None = Field(None, description="Else the card's, else cosine.")
+    learning_rate: float | None = Field(
+        None, gt=0, description="Empty: the model card's value, or 5e-6."
+    )
+    lr_scheduler_type: Scheduler | None = Field(
+        None, description="Empty: the model card's, or cosine."
+    )
     apply_lora: bool | None = Field(
-        None, description="Train a low-rank adapter, not all weights. Else the card's, else true."
+        None, description="Train a low-rank adapter, not all weights. Empty: the card's, or true."
     )
-    apply_deepspeed: bool | None = Field(None, description="Else the card's, else true.")
-    deepspeed_stage: Literal[2, 3] | None = Field(None, description="Else the card's, else 2.")
+    apply_deepspeed: bool | None = Field(
+        None, description="Empty: the model card's value, or true."
+    )
+    deepspeed_stage: Literal[2, 3] | None = Field(
+        None, description="Empty: the model card's value, or 2."
+    )
     other: dict[str, Scalar] = Field(
         default_factory=dict,
         description='Any other input of the component by name, e.g. {"max_seq_length": 2048}.',
@@ -159,7 +171,7 @@ class EndpointChoice(Choice):
         "demo", pattern=r"^[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]$", description="Its deployment."
     )
     instance_type: str = Field("Standard_NC6s_v3", min_length=1, description="VM size that serves.")
-    instance_count: int = Field(1, ge=1, le=20, description="How many of them.")
+    instance_count: int = Field(1, ge=1, le=20, description="Number of instances.")
     probe_initial_delay_s: int = Field(
         600, ge=1, le=3600, description="Seconds before Azure first asks whether it is alive."
     )
