@@ -106,7 +106,7 @@ class ComputeChoice(Choice):
 
 
 class FineTuneParameters(Choice):
-    """Inputs of the pipeline component. Left empty, the model card decides, or the default named."""
+    """Inputs of the pipeline component. Left empty: the model card decides, then the default."""
 
     num_train_epochs: int | None = Field(
         None,
