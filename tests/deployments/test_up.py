@@ -13,8 +13,8 @@ import pytest
 
 from deployments.local_stack import ROOT, free_port, logged_errors, prefect_settings
 from deployments.up import tell_errors
-from tests.deployments.conftest import Server, until
-from tests.support.prefect_servers import assert_sound
+from tests.support.prefect_servers import Server, assert_sound
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 

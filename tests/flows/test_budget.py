@@ -26,7 +26,7 @@ from tasks.data import check_prepared_data
 from tasks.deployment import deploy_model
 from tasks.training import cancel_training, submit_training, wait_for_training
 from tests.conftest import RunningEmulator
-from tests.flows.conftest import endless, small
+from tests.support.runs import endless, small
 
 pytestmark = pytest.mark.slow
 

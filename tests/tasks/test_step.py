@@ -14,7 +14,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 import flows
 import tasks
 from tasks.step import Step, step
-from tests.flows.watching import until
+from tests.support.waiting import until
 
 
 def all_tasks() -> dict[str, Task[..., object]]:
