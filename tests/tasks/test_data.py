@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from prefect.client.schemas.objects import State
 from finetuning.azure.ownership import Ownership
 from finetuning.azure.settings import Settings, load_settings
 from finetuning.errors import DataError
+from finetuning.form.context import RunContext
 from finetuning.form.data import DataChoice, PreparedData
-from tasks.data import preparation, prepare_data
+from finetuning.form.run import Deadlines
+from tasks.data import look_at_data, preparation, prepare_data
 from tasks.data_assets import asset_name, fetch_data, upload_data
 from tests.conftest import RunningEmulator, environment
 
@@ -51,12 +53,16 @@ def preparing(wanted: DataChoice) -> State[PreparedData]:
 
 @flow
 def uploading(settings: Settings, data: PreparedData) -> dict[str, str]:
-    return upload_data(settings, data, OWNER)
+    return upload_data(context(settings), data)
 
 
 @flow
 def fetching(settings: Settings, data: PreparedData, split: str) -> str:
-    return fetch_data(settings, data, split).path
+    return fetch_data(context(settings), data, split).path
+
+
+def context(settings: Settings) -> RunContext:
+    return RunContext(settings=settings, owner=OWNER, deadlines=Deadlines())
 
 
 def requests(emulator: RunningEmulator, after: int, part: str) -> list[dict[str, Any]]:
@@ -194,3 +200,42 @@ def test_bad_input_fails_at_once_and_is_not_tried_again(stage: RunningEmulator) 
     with pytest.raises(DataError, match=r"Split 'valid' is not in dataset"):
         prepare_data(choice(splits=("valid",)))
     assert hub_traffic() - asked < 6
+
+
+def test_rows_are_counted_and_few_are_looked_at(settings: Settings) -> None:
+    found = look_at_data.fn(settings, DataChoice(percentage=50), None)
+
+    assert {name: facts.rows for name, facts in found.items()} == {
+        "train_sft": 700, "test_sft": 300, "train_gen": 700, "test_gen": 300,
+    }  # fmt: skip
+    assert found["train_sft"].survey.rows == 400
+    assert found["train_sft"].survey.malformed == 0
+    assert found["train_sft"].tokens > found["train_sft"].survey.tokens
+
+
+def test_long_conversations_are_counted_against_the_longest_sequence(settings: Settings) -> None:
+    found = look_at_data.fn(settings, DataChoice(percentage=5), 64)
+
+    assert found["train_sft"].survey.over_long > 0
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({"dataset": "nobody/nothing"}, "'nobody/nothing' is not on the Hub"),
+        ({"revision": "no-such-branch"}, "run.data.revision"),
+        ({"splits": ("train_sft", "validation")}, "Split 'validation' is not in dataset"),
+    ],
+)
+def test_data_that_is_not_there_is_named(
+    settings: Settings, choice: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        look_at_data.fn(settings, DataChoice(**choice), None)
+
+
+def test_a_missing_split_is_refused_with_those_that_are_there(settings: Settings) -> None:
+    look: Callable[..., Any] = look_at_data.fn
+
+    with pytest.raises(DataError, match="which has: train_sft, test_sft"):
+        look(settings, DataChoice(splits=("validation",)), None)
