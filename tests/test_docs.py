@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
 
+from finetuning import recipes
 from finetuning.azure.settings import Settings
 from finetuning.form.run import FineTune
 from finetuning.planning.rules.rights import needed_rights
@@ -16,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = [
     path
-    for folder in ("flows", "tasks", "workspace", "deployments")
+    for folder in ("flows", "tasks", "finetuning", "deployments")
     for path in (ROOT / folder).rglob("*.py")
 ]
 
@@ -58,7 +60,7 @@ def test_make_commands_of_a_page_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_a_page_names_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    top = "flows|tasks|workspace|deployments|emulator|benchmarks|tests|docs"
+    top = "flows|tasks|finetuning|deployments|emulator|benchmarks|tests|docs"
     named = set(re.findall(rf"[`(| ]((?:{top})/[\w./-]*\w)", text))
 
     assert {name for name in named if not (ROOT / name).exists()} == set()
@@ -90,6 +92,22 @@ def test_the_role_allows_what_a_run_needs() -> None:
 
     allowed = {one.lower() for one in role["Actions"]}
     assert {one.lower() for one in needed_rights(run)} <= allowed
+
+
+@pytest.mark.parametrize("page", ["adding-a-step.md", "adding-a-recipe.md"])
+def test_the_example_of_a_page_runs(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (block,) = re.findall(r"^ *```python\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    before = dict(recipes._RECIPES)
+
+    try:
+        exec(compile(textwrap.dedent(block), page, "exec"), {"__name__": "example"})
+        made = set(recipes._RECIPES) - set(before)
+        assert made == ({"exact_answers"} if "recipe" in page else set())
+        assert all(recipes.find_recipe(name).splits.asked == "test_sft" for name in made)
+    finally:
+        recipes._RECIPES.clear()
+        recipes._RECIPES.update(before)
 
 
 def test_no_module_of_flows_hides_a_package() -> None:

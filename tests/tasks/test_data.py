@@ -15,13 +15,15 @@ from prefect.client.schemas.objects import State
 
 from finetuning.azure.ownership import Ownership
 from finetuning.azure.settings import Settings, load_settings
-from finetuning.errors import DataError
+from finetuning.errors import DataError, PlanRefused
 from finetuning.form.context import RunContext
-from finetuning.form.data import DataChoice, PreparedData
-from finetuning.form.run import Deadlines
-from tasks.data import look_at_data, preparation, prepare_data
+from finetuning.form.data import DataChoice, PreparedData, PreparedFile
+from finetuning.form.run import Deadlines, FineTune
+from finetuning.planning.findings import Finding
+from tasks.data import check_prepared_data, look_at_data, preparation, prepare_data
 from tasks.data_assets import asset_name, fetch_data, upload_data
 from tests.conftest import RunningEmulator, environment
+from tests.support.plans import plan_of
 
 OWNER = Ownership(flow_run_id="run", key="key", tags={"finetune.flow": "test"})
 
@@ -239,3 +241,67 @@ def test_a_missing_split_is_refused_with_those_that_are_there(settings: Settings
 
     with pytest.raises(DataError, match="which has: train_sft, test_sft"):
         look(settings, DataChoice(splits=("validation",)), None)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    rows = [
+        {
+            "prompt": f"What is {number} and one?",
+            "messages": [
+                {"role": "user", "content": f"What is {number} and one?"},
+                {"role": "assistant", "content": f"It is {number + 1}."},
+            ],
+            "prompt_id": str(number),
+        }
+        for number in range(16)
+    ]
+    place = tmp_path / "rows.jsonl"
+    place.write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+    return place
+
+
+@flow
+def check(data: PreparedData) -> list[Finding]:
+    return check_prepared_data(data, plan_of(FineTune(key="checked"), rows_per_step=8))
+
+
+def test_prepared_data_with_broken_rows_is_refused_before_the_job(
+    stage: RunningEmulator, file: Path
+) -> None:
+    broken = file.read_text().replace('"role": "assistant"', '"role": "robot"', 3)
+    file.write_text(broken)
+    started = stage.summary()["jobs_started"]
+
+    with pytest.raises(PlanRefused, match=r"row 1: field 'messages\[1\]\.role'"):
+        check(prepared(file))
+
+    assert stage.summary()["jobs_started"] == started
+
+
+def test_prepared_data_with_too_few_rows_for_a_step_is_refused(
+    stage: RunningEmulator, file: Path
+) -> None:
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:7]))
+
+    with pytest.raises(PlanRefused, match="7 rows; one step takes 8"):
+        check(prepared(file))
+
+
+def test_good_prepared_data_is_looked_at_whole(stage: RunningEmulator, file: Path) -> None:
+    found = check(prepared(file))
+
+    assert any("16 rows, of which all were looked at" in one.what for one in found)
+
+
+def prepared(file: Path) -> PreparedData:
+    rows = len(file.read_text().splitlines())
+    made = PreparedFile(path=str(file), rows=rows, bytes=file.stat().st_size, sha256="")
+    return PreparedData(
+        dataset="a/test",
+        commit="",
+        version="1",
+        manifest="",
+        choice=DataChoice(),
+        files={"train_sft": made, "test_sft": made},
+    )
