@@ -59,6 +59,11 @@ class Stage:
         with running(command, log, self.env) as process:
             yield process
 
+    def log_of(self, program: str) -> str:
+        """What all programs of this kind (``run``, ``serve``) have logged."""
+        logs = sorted(self.folder.glob(f"{program}-*.log"))
+        return "".join(log.read_text(errors="replace") for log in logs)
+
     @contextmanager
     def script(self, run: FineTune) -> Iterator[subprocess.Popen[bytes]]:
         """The flow in a program of its own, with nobody who watches over it."""
