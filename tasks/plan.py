@@ -12,7 +12,7 @@ from prefect.context import TaskRunContext
 
 from finetuning.azure.client import open_client
 from finetuning.azure.settings import Settings
-from finetuning.errors import FineTuneError, PlanRefused
+from finetuning.errors import FineTuneError, PlanRefused, SettingsError
 from finetuning.form.context import RunContext
 from finetuning.form.run import FineTune
 from finetuning.planning.facts import Facts
@@ -70,9 +70,13 @@ def ask_gates(settings: Settings, run: FineTune, key: str, begin: Begin = submit
     """Run every gate at once, and plan with the facts that they bring back.
 
     Raises:
-        SettingsError, CredentialError: there is no way to the workspace at all, or no such recipe.
+        SettingsError, CredentialError: there is no way to the workspace at all.
     """
-    prices, recipe = load_prices(), find_recipe(run.recipe)
+    prices = load_prices()
+    try:
+        recipe = find_recipe(run.recipe)
+    except SettingsError as error:  # what the gates ask for follows from it
+        return PlanReport(findings=[failed_gate("recipe", error)])
     open_client(settings)  # once, here: the gates' threads then import nothing and ask no browser
     gates: dict[str, tuple[Gate, Any]] = {
         "credential": ("credential", begin(check_credential, settings, run)),

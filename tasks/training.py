@@ -100,7 +100,7 @@ def _inputs(plan: Plan, recipe: Recipe, cluster: str) -> dict[str, Scalar]:
     """Return the component's inputs: the model, where each step runs, and the parameters."""
     inputs: dict[str, Scalar] = {
         recipe.model_input: plan.job.model.id,
-        "number_of_gpu_to_use_finetuning": plan.job.gpus_per_node,
+        recipe.gpus_input: plan.job.gpus_per_node,
         **plan.job.parameters,
     }
     for compute in recipe.computes:

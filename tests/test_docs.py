@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from finetuning import recipes
 from finetuning.azure.settings import Settings, read_env_file
 from finetuning.form.run import FineTune
 from finetuning.planning.rules.rights import needed_rights
@@ -143,6 +144,22 @@ def test_the_role_allows_what_a_run_needs() -> None:
 
     allowed = {one.lower() for one in role["Actions"]}
     assert {one.lower() for one in needed_rights(run)} <= allowed
+
+
+@pytest.mark.parametrize("page", ["adding-a-step.md", "adding-a-recipe.md"])
+def test_the_example_of_a_page_runs(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (block,) = re.findall(r"^ *```python\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    before = dict(recipes._RECIPES)
+
+    try:
+        exec(compile(textwrap.dedent(block), page, "exec"), {"__name__": "example"})
+        made = set(recipes._RECIPES) - set(before)
+        assert made == ({"exact_answers"} if "recipe" in page else set())
+        assert all(recipes.find_recipe(name).splits.asked == "test_sft" for name in made)
+    finally:
+        recipes._RECIPES.clear()
+        recipes._RECIPES.update(before)
 
 
 def test_no_module_of_flows_hides_a_package() -> None:

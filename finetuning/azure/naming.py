@@ -48,8 +48,8 @@ def short_name(data: str) -> str:
 
 
 def registered_model_name(model: str, data: str, chosen: str | None = None) -> str:
-    """Return the fine-tuned model's name, after model and data; a slash is not allowed in one."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", chosen or f"{model}-{data.replace('_', '-')}")
+    """Return the fine-tuned model's name, after model and data, in Azure's letters and length."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", chosen or f"{model}-{data.replace('_', '-')}")[:255]
 
 
 def model_version(key: str) -> str:

@@ -63,6 +63,8 @@ class Recipe:
     computes: tuple[str, ...]
     #: The input that takes the foundation model's id.
     model_input: str
+    #: The input that takes the number of GPUs of a training's node.
+    gpus_input: str
     #: The component's output with the fine-tuned model, and the job's name for it.
     component_output: str
     job_output: str

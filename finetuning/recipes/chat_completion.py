@@ -111,6 +111,7 @@ RECIPE = Recipe(
     },
     computes=COMPUTES,
     model_input="mlflow_model_path",
+    gpus_input="number_of_gpu_to_use_finetuning",
     component_output="mlflow_model_folder",
     job_output="trained_model",
     splits=Splits(train="train_sft", test="test_sft", asked="test_gen"),

@@ -78,8 +78,8 @@ def _judged(
 def _offered_again(client: SyncPrefectClient, run: FlowRun, pending: timedelta) -> FlowRun:
     """Offer a run again that was claimed and not begun in time: its worker is gone.
 
-    If it is only slow, two processes may begin the run; all but one step back
-    (``flows/one_process.py``). Not forced: a run that has ended meanwhile stays as it is.
+    If it is only slow, two processes may begin the run; all but one step back (``single_owner``).
+    Not forced: a run that has ended meanwhile stays as it is.
     """
     if run.state is None or not run.state.is_pending() or run.deployment_id is None:
         return run
