@@ -1,6 +1,7 @@
 """Plan a fine-tune: run every gate, say what would be created and what it costs, create nothing."""
 
 import hashlib
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from prefect.settings import get_current_settings
 from finetuning.azure import naming
 from finetuning.azure.client import open_client, preload
 from finetuning.azure.ownership import Ownership
-from finetuning.azure.settings import Settings
+from finetuning.azure.settings import Settings, load_settings
 from finetuning.errors import FineTuneError, PlanRefused
 from finetuning.form.command_line import read_run
 from finetuning.form.run import FineTune
@@ -145,7 +146,7 @@ def plan_alone(run: FineTune) -> PlanReport:
     with disable_run_logger(), ThreadPoolExecutor() as pool:
         try:
             found = draft_plan(
-                find_settings(), run, key, lambda gate, *given: pool.submit(gate.fn, *given)
+                load_settings(), run, key, lambda gate, *given: pool.submit(gate.fn, *given)
             )
         except FineTuneError as error:
             found = PlanReport(findings=[_failed("credential", error)])
@@ -160,8 +161,8 @@ def main(argv: list[str], show_draft: Callable[[PlanReport], None] = show) -> in
     """
     run = read_run(argv, "python -m flows.plan", str(plan.__doc__))
     use_env_file()
-    if get_current_settings().api.url:
-        need_server()
+    if get_current_settings().api.url or os.environ.get("FINETUNE_BLOCK"):
+        need_server()  # which also has the blocks
     with ThreadPoolExecutor(1) as beside:  # while this thread asks for the settings
         beside.submit(preload)
         found = plan(run) if get_current_settings().api.url else plan_alone(run)
