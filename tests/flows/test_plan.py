@@ -285,7 +285,7 @@ def test_a_server_that_is_not_there_is_told_in_a_sentence(
 
 
 def test_without_a_server_and_a_setting_the_command_says_what_to_set(tmp_path: Path) -> None:
-    done = command(tmp_path)
+    done = command(tmp_path, COLUMNS="400")  # so that no line of the report is broken
 
     assert done.returncode == 1
     assert "The workspace connection lacks AZURE_SUBSCRIPTION_ID" in done.stdout
