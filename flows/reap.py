@@ -16,7 +16,9 @@ from prefect.runtime import flow_run
 from finetuning.azure.ownership import Decision, Ownership, decide
 from finetuning.azure.settings import Settings
 from finetuning.errors import FineTuneError, OrphansRemain
+from finetuning.form.context import RunContext
 from finetuning.form.run import Deadlines
+from flows.lifecycle.context import FINE_TUNE
 from flows.lifecycle.environment import need_server, use_env_file
 from flows.lifecycle.events import tell_of_expired
 from flows.lifecycle.runs import find_owners
@@ -24,8 +26,6 @@ from tasks.connection import find_settings
 from tasks.endpoint import delete_endpoint
 from tasks.orphans import find_orphans, publish_reaping
 from tasks.training import stop_job
-
-FLOW = "fine-tune"
 
 
 @flow(name="reap", validate_parameters=True, on_completion=[tell_of_expired])
@@ -52,7 +52,7 @@ def reap(
     settings = find_settings()
     found = find_orphans(settings)
     owners = find_owners(
-        FLOW,
+        FINE_TUNE,
         {one.flow_run_id for one in found},
         timedelta(minutes=silent_minutes),
         timedelta(minutes=pending_minutes),
@@ -93,10 +93,11 @@ def remove(settings: Settings, doomed: list[Decision], deadlines: Deadlines) -> 
     removals: dict[str, PrefectFuture[bool]] = {}
     for one in (decision.found for decision in doomed):
         owner = Ownership(flow_run_id=one.flow_run_id, key=one.key, tags={})
+        context = RunContext(settings=settings, owner=owner, deadlines=deadlines)
         if one.kind == "endpoint":
-            removals[one.name] = delete_endpoint.submit(settings, one.name, owner, deadlines)
+            removals[one.name] = delete_endpoint.submit(context, one.name)
         else:
-            removals[one.name] = stop_job.submit(settings, one.name, deadlines)
+            removals[one.name] = stop_job.submit(context, one.name)
     failures = {}
     for name, removal in removals.items():
         try:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from prefect import flow
 from prefect.runtime import flow_run
 
-from finetuning.azure import naming, ownership
-from finetuning.azure.ownership import Ownership
+from finetuning.form.context import RunContext
 from finetuning.form.data import DataChoice, PreparedData
+from finetuning.form.run import Deadlines
+from flows.lifecycle.context import named_once, own
 from tasks.connection import find_settings
 from tasks.data import preparation
 from tasks.data_assets import upload_data
@@ -22,8 +23,7 @@ WANTED = timedelta(days=90)
 def run_name() -> str:
     """Return what the UI calls a run: data, when."""
     data: DataChoice = flow_run.parameters["data"]
-    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
-    return f"{data.dataset.split('/')[-1]} {data.percentage:g} % · {when}"
+    return named_once(f"{data.title} {data.percentage:g} %")
 
 
 @flow(
@@ -42,12 +42,6 @@ def refresh_data(data: DataChoice = DataChoice()) -> PreparedData:  # noqa: B008
     settings = find_settings()
     choice = data.model_copy(update={"refresh": True})
     prepared: PreparedData = preparation(choice)(choice, settings)
-    upload_data(settings, prepared, _owner())
+    owner = own(FLOW, WANTED)
+    upload_data(RunContext(settings=settings, owner=owner, deadlines=Deadlines()), prepared)
     return prepared
-
-
-def _owner() -> Ownership:
-    flow_run_id = str(flow_run.id)
-    key = naming.run_key(flow_run_id)
-    tags = ownership.ownership_tags(FLOW, flow_run_id, key, datetime.now(UTC), WANTED)
-    return Ownership(flow_run_id=flow_run_id, key=key, tags=tags)

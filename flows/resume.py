@@ -4,11 +4,10 @@ from datetime import UTC, datetime
 
 from prefect import flow, get_run_logger
 
+from flows.lifecycle.context import FINE_TUNE
 from flows.lifecycle.runs import Waiting, find_suspended, resume_runs
 from tasks.connection import find_settings
 from tasks.training import find_ended_jobs
-
-FLOW = "fine-tune"
 
 
 @flow(name="resume", validate_parameters=True)
@@ -17,7 +16,7 @@ def resume() -> list[str]:
 
     One listing of jobs serves all of them. Returns the names of the runs that go on.
     """
-    waiting = find_suspended(FLOW)
+    waiting = find_suspended(FINE_TUNE)
     if not waiting:
         return []
     ended = set(find_ended_jobs(find_settings(), {one.job: one.since for one in waiting}))

@@ -11,10 +11,10 @@ from prefect.artifacts import create_markdown_artifact
 
 from finetuning.azure.run_history import get_steps
 from finetuning.azure.settings import Settings
-from finetuning.form.run import StepComputes
 from finetuning.planning.plan import Plan
 from finetuning.planning.prices import Prices, load_prices
 from finetuning.planning.spending import TRAINING, Actual, Meter, Metered, compare, step_nodes
+from finetuning.recipes import find_recipe
 from tasks.step import azure_step
 
 
@@ -30,12 +30,11 @@ class Spending:
         self,
         settings: Settings,
         plan: Plan,
-        steps: StepComputes,
         *,
         prices: Prices | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.settings, self.plan, self.steps, self.now = settings, plan, steps, now
+        self.settings, self.plan, self.now = settings, plan, now
         self.meter = Meter(prices or load_prices())
         self._serving_since: float | None = None
 
@@ -59,7 +58,7 @@ class Spending:
         if self.plan.budget is None:
             return math.inf
         self.refresh()
-        nodes, prices = self.plan.training, self.meter.prices
+        nodes, prices = self.plan.job.nodes, self.meter.prices
         price = prices.per_hour(nodes.size, low_priority=nodes.low_priority) or 0.0
         left = max(0.0, self.plan.budget - self.meter.spent(self.now()))
         return left / (price * nodes.count) * 3600 if price * nodes.count else math.inf
@@ -78,7 +77,7 @@ class Spending:
         self.meter.set(
             Metered(
                 what="endpoint",
-                nodes=self.plan.endpoint_nodes,
+                nodes=self.plan.serving.nodes,
                 started=self._serving_since or self.now(),
                 ended=ended,
             )
@@ -86,9 +85,10 @@ class Spending:
 
     def refresh(self) -> None:
         """Ask Azure when the job's steps began and ended."""
-        for step in get_steps(self.settings, self.plan.job):
+        recipe, own = find_recipe(self.plan.recipe), self.plan.compute.choice.steps
+        for step in get_steps(self.settings, self.plan.job.name):
             if step.started is not None:
-                nodes = step_nodes(step.name, self.plan.training, self.steps)
+                nodes = step_nodes(recipe.step(step.name), self.plan.job.nodes, own)
                 what = f"{TRAINING}: {step.name}"
                 self.meter.set(
                     Metered(what=what, nodes=nodes, started=step.started, ended=step.ended)

@@ -11,11 +11,9 @@ from finetuning.planning.facts import ComponentFacts
 from finetuning.planning.findings import Report
 from tasks.step import azure_step
 
-COMPONENT = "chat_completion_pipeline"
-
 
 @azure_step("Gate: the pipeline component")
-def check_component(settings: Settings, name: str = COMPONENT) -> ComponentFacts:
+def check_component(settings: Settings, name: str) -> ComponentFacts:
     """Resolve the component's latest version once for the whole run, and read its inputs."""
     from azure.ai.ml.exceptions import MlException
     from azure.core.exceptions import ResourceNotFoundError
@@ -32,7 +30,6 @@ def check_component(settings: Settings, name: str = COMPONENT) -> ComponentFacts
     report.note(f"{name} is pinned to version {found.version}.")
     return ComponentFacts(
         version=str(found.version),
-        id=str(found.id),
         declared=read_declared(_facts(found.inputs)),
         findings=report.findings,
     )

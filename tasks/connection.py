@@ -14,7 +14,6 @@ from finetuning.azure.credentials import find_credential, token_claims
 from finetuning.azure.rest import get_permissions, get_workspace
 from finetuning.azure.settings import Settings, load_settings
 from finetuning.errors import ResourceMissing, SettingsError
-from finetuning.form.results import Connected
 from finetuning.form.run import FineTune
 from finetuning.planning.facts import CredentialFacts
 from finetuning.planning.findings import Report
@@ -23,32 +22,17 @@ from tasks.step import azure_step
 
 
 @azure_step("Connect to the workspace")
-def connect(settings: Settings) -> Connected:
-    """Reach the workspace and the registry with the credential that answers."""
-    from azure.core.exceptions import ResourceNotFoundError
+def connect(settings: Settings) -> None:
+    """Reach the workspace and the registry with the credential that answers.
 
-    log = get_run_logger()
-    client = open_client(settings)
-    try:
-        workspace = client.workspaces.get(settings.workspace_name)
-    except ResourceNotFoundError as error:
-        raise ResourceMissing(
-            "Workspace",
-            settings.workspace_name,
-            f"resource group '{settings.resource_group}' of subscription "
-            f"'{settings.subscription_id}'",
-            "Check AZURE_WORKSPACE_NAME, AZURE_RESOURCE_GROUP and AZURE_SUBSCRIPTION_ID.",
-        ) from error
+    Raises:
+        ResourceMissing: the workspace is not there.
+        CredentialError: no credential answered, or it may not read the workspace.
+    """
+    location = _workspace(settings)["location"]
+    open_client(settings)
     open_registry(settings)
-    credential = type(find_credential(settings)).__name__
-    log.info("connected to workspace %s in %s", workspace.name, workspace.location)
-    return Connected(
-        workspace=str(workspace.name),
-        location=str(workspace.location),
-        registry=settings.registry_name,
-        tracking_uri=str(workspace.mlflow_tracking_uri),
-        credential=credential,
-    )
+    get_run_logger().info("connected to workspace %s in %s", settings.workspace_name, location)
 
 
 def find_settings(block: str | None = None) -> Settings:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from prefect import get_run_logger
+from prefect import get_run_logger, task
 from prefect.artifacts import (
     create_progress_artifact,
     create_table_artifact,
@@ -35,9 +35,9 @@ from finetuning.form.data import DataChoice, PreparedData
 from finetuning.planning.facts import SplitFacts
 from finetuning.planning.findings import Finding, Report, errors
 from finetuning.planning.plan import Plan
-from finetuning.planning.planner import TEST, TRAIN
 from finetuning.planning.rules.data import check_data
-from tasks.step import REPEATED, azure_step, step
+from finetuning.recipes import find_recipe
+from tasks.step import REPEATED, azure_step
 
 if TYPE_CHECKING:
     pass
@@ -90,9 +90,7 @@ def _look(source: Source, name: str, choice: DataChoice, max_seq_length: int | N
 
 
 @azure_step("Gate: the prepared data")
-def check_prepared_data(
-    data: PreparedData, plan: Plan, max_bad_share: float = 0.01
-) -> list[Finding]:
+def check_prepared_data(data: PreparedData, plan: Plan) -> list[Finding]:
     """Look at every row of the prepared files, before anything is submitted.
 
     A file that this machine does not have was prepared, and looked at, on another: it is left out.
@@ -102,11 +100,12 @@ def check_prepared_data(
     """
     report = Report("data")
     splits = {
-        name: _whole(name, Path(file.path), plan.max_seq_length)
+        name: _whole(name, Path(file.path), plan.job.max_seq_length)
         for name, file in data.files.items()
         if file.here
     }
-    check_data(splits, TRAIN, TEST, plan.rows_per_step, max_bad_share, report)
+    used = find_recipe(plan.recipe).splits
+    check_data(splits, used, plan.job.rows_per_step, plan.data.max_bad_share, report)
     refused = errors(report.findings)
     if refused:
         raise PlanRefused([str(one) for one in refused])
@@ -135,8 +134,8 @@ def data_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noq
     return f"prepared-data-{digest_of_inputs(parameters['choice'])}"
 
 
-@step(
-    "Prepare the data",
+@task(
+    name="Prepare the data",
     cache_policy=CacheKeyFnPolicy(cache_key_fn=data_key),
     persist_result=True,
     **REPEATED,

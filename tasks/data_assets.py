@@ -12,33 +12,30 @@ import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from prefect import get_run_logger
 
 from finetuning.azure.client import open_client
-from finetuning.azure.ownership import Ownership
+from finetuning.azure.service_errors import look_up
 from finetuning.azure.settings import Settings
 from finetuning.conversations.sources.files import download
 from finetuning.conversations.write import prepare
 from finetuning.errors import DataError
+from finetuning.form.context import RunContext
 from finetuning.form.data import PreparedData, PreparedFile
 from tasks.data import data_folder
 from tasks.step import azure_step
 
-if TYPE_CHECKING:
-    from azure.ai.ml import MLClient
-
 
 @azure_step("Upload the data")
-def upload_data(settings: Settings, data: PreparedData, owner: Ownership) -> dict[str, str]:
+def upload_data(context: RunContext, data: PreparedData) -> dict[str, str]:
     """Return the id of each split's data asset; what is there already is not uploaded again.
 
     A version is made of the content's hash, so job and model point at exactly these bytes.
     """
 
     def upload(split: str) -> str:
-        return _asset(settings, data, split, owner)
+        return _asset(context, data, split)
 
     log = get_run_logger()
     with ThreadPoolExecutor(len(data.splits)) as pool:
@@ -48,20 +45,21 @@ def upload_data(settings: Settings, data: PreparedData, owner: Ownership) -> dic
 
 
 @azure_step("Bring the data here")
-def fetch_data(settings: Settings, data: PreparedData, split: str) -> PreparedFile:
+def fetch_data(context: RunContext, data: PreparedData, split: str) -> PreparedFile:
     """Return a split's file that is on this machine: as it is, from its asset, or made again."""
-    return present(settings, data, split)
+    return present(context.settings, data, split)
 
 
-def _asset(settings: Settings, data: PreparedData, split: str, owner: Ownership) -> str:
+def _asset(context: RunContext, data: PreparedData, split: str) -> str:
     """Return the id of the split's asset, the one there or a new one."""
     from azure.ai.ml.constants import AssetTypes
     from azure.ai.ml.entities import Data
     from azure.core.exceptions import ResourceExistsError
 
+    settings = context.settings
     client = open_client(settings)
     name, version = asset_name(data, split), data.files[split].sha256[:16]
-    if found := _find(client, name, version):
+    if found := look_up(client.data.get, name, version=version):
         return str(found.id)
     file = present(settings, data, split)
     tags = {"source": data.dataset[:200], "commit": data.commit, "rows": str(file.rows)}
@@ -71,31 +69,21 @@ def _asset(settings: Settings, data: PreparedData, split: str, owner: Ownership)
         type=AssetTypes.URI_FILE,
         path=file.path,
         description=f"{split} of {data.dataset[:200]}, {file.rows} rows",
-        tags={**owner.tags, **tags},
+        tags={**context.owner.tags, **tags},
     )
     try:
         return str(client.data.create_or_update(asset).id)
     except ResourceExistsError:
         # Another run with the same bytes was just faster, or our own upload arrived and only its
         # answer was lost: then the blob is there, and the asset is still to be made.
-        if found := _find(client, name, version):
+        if found := look_up(client.data.get, name, version=version):
             return str(found.id)
         return str(client.data.create_or_update(asset).id)
 
 
 def asset_name(data: PreparedData, split: str) -> str:
     """Return the name of a split's asset: the dataset's and the split's, in Azure's letters."""
-    dataset = "files" if data.choice.files else data.dataset.split("/")[-1]
-    return re.sub(r"[^A-Za-z0-9._-]", "-", f"{dataset}-{split}")[:255]
-
-
-def _find(client: MLClient, name: str, version: str) -> Any:
-    from azure.core.exceptions import ResourceNotFoundError
-
-    try:
-        return client.data.get(name, version=version)
-    except ResourceNotFoundError:
-        return None
+    return re.sub(r"[^A-Za-z0-9._-]", "-", f"{data.choice.title}-{split}")[:255]
 
 
 def present(settings: Settings, data: PreparedData, split: str) -> PreparedFile:
@@ -111,7 +99,9 @@ def present(settings: Settings, data: PreparedData, split: str) -> PreparedFile:
     mine = file.model_copy(update={"path": str(here)})
     if mine.here:
         return mine
-    found = _find(open_client(settings), asset_name(data, split), file.sha256[:16])
+    found = look_up(
+        open_client(settings).data.get, asset_name(data, split), version=file.sha256[:16]
+    )
     if found is None:
         return _made_again(settings, data, split)
     _fetch(str(found.path), mine, settings)

@@ -9,32 +9,26 @@ from typing import TYPE_CHECKING, Any
 from prefect import get_run_logger
 
 from finetuning.azure.client import open_client
-from finetuning.azure.ownership import Ownership
-from finetuning.azure.service_errors import service_errors
-from finetuning.azure.settings import Settings
-from finetuning.errors import (
-    DeploymentFailed,
-)
-from finetuning.form.run import Deadlines, EndpointChoice
-from tasks.endpoint import MOVING, _patience, _settled_endpoint, _state
+from finetuning.azure.service_errors import look_up, refusal_of
+from finetuning.errors import DeploymentFailed
+from finetuning.form.context import RunContext
+from finetuning.planning.plan import Serving
+from tasks.endpoint import is_settled, resource_state, update_endpoint
 from tasks.step import azure_step
-from tasks.waiting import Patience, wait_until
+from tasks.waiting import Patience, patience, wait_for_operation, wait_until
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
-
+    from azure.ai.ml.entities import ManagedOnlineDeployment
 
 LOG_LINES = 40
 
 
 @azure_step("Deploy the fine-tuned model")
 def deploy_model(
-    settings: Settings,
-    endpoint: str,
-    choice: EndpointChoice,
+    context: RunContext,
+    serving: Serving,
     model: str,
-    owner: Ownership,
-    deadlines: Deadlines,
     spending: Callable[[], None] | None = None,
 ) -> str:
     """Return the name of the deployment that serves the model with all of the traffic.
@@ -46,107 +40,90 @@ def deploy_model(
     Raises:
         DeploymentFailed: with Azure's reason and the last lines of the deployment's log.
     """
-    client = open_client(settings)
-    patience = _patience(deadlines, "deployment_minutes")
-    found = _settled_deployment(client, endpoint, choice.deployment, patience)
-    if found is not None and (_state(found) != "succeeded" or not _same(found.model, model)):
-        get_run_logger().warning("deployment %s is %s: replaced", found.name, _state(found))
-        client.online_deployments.begin_delete(choice.deployment, endpoint).wait(patience.deadline)
-        found = None
-    if found is None:
-        _create_deployment(client, endpoint, choice, model, owner, patience, spending)
-    _route_traffic(client, endpoint, choice.deployment, patience)
-    return choice.deployment
+    client, name = open_client(context.settings), serving.choice.deployment
+    wait = replace(patience(context.deadlines, "deployment_minutes"), guard=spending)
+    deployment = _settled(client, serving, wait)
+    if deployment is not None and not _serves(deployment, model):
+        state = resource_state(deployment)
+        get_run_logger().warning("deployment %s is %s: replaced", name, state)
+        operation = client.online_deployments.begin_delete(name, serving.endpoint)
+        wait_for_operation(f"Deleting deployment '{name}'", operation, wait)
+        deployment = None
+    if deployment is None:
+        if spending is not None:
+            spending()  # what training spent since the last look counts before more is begun
+        _create(client, serving, _described(serving, model, context.owner.tags), wait)
+    _route_traffic(client, serving, wait)
+    return name
 
 
-def _create_deployment(
-    client: MLClient,
-    endpoint: str,
-    choice: EndpointChoice,
-    model: str,
-    owner: Ownership,
-    patience: Patience,
-    spending: Callable[[], None] | None,
-) -> None:
+def _serves(deployment: Any, model: str) -> bool:
+    return resource_state(deployment) == "succeeded" and _same(deployment.model, model)
+
+
+def _same(served: Any, model: str) -> bool:
+    """Whether a deployment's model is the wanted one; an id may begin in several ways."""
+    return str(served).lower().endswith(model.lower().split("/workspaces/")[-1])
+
+
+def _described(serving: Serving, model: str, tags: dict[str, str]) -> ManagedOnlineDeployment:
     from azure.ai.ml.entities import ManagedOnlineDeployment, OnlineRequestSettings, ProbeSettings
-    from azure.core.exceptions import HttpResponseError
 
-    if spending is not None:
-        spending()  # what training spent since the last look counts before more is begun
-    deployment = ManagedOnlineDeployment(
+    choice = serving.choice
+    return ManagedOnlineDeployment(
         name=choice.deployment,
-        endpoint_name=endpoint,
+        endpoint_name=serving.endpoint,
         model=model,
         instance_type=choice.instance_type,
         instance_count=choice.instance_count,
         liveness_probe=ProbeSettings(initial_delay=choice.probe_initial_delay_s),
         request_settings=OnlineRequestSettings(request_timeout_ms=choice.request_timeout_ms),
-        tags=owner.tags,
+        tags=tags,
     )
-    reason = "Azure gave no reason."
+
+
+def _create(
+    client: MLClient, serving: Serving, deployment: ManagedOnlineDeployment, wait: Patience
+) -> None:
+    from azure.core.exceptions import HttpResponseError
+
+    name, reason = serving.choice.deployment, "Azure gave no reason."
     try:
-        coming = client.online_deployments.begin_create_or_update(deployment)
-
-        def look() -> bool:
-            if spending is not None:
-                spending()
-            return bool(coming.done())
-
-        # The pause ends with the operation, which its own thread watches.
-        watching = replace(patience, sleep=coming.wait)
-        wait_until(f"Deployment '{choice.deployment}'", look, bool, watching)
-        coming.wait()  # raises what the operation ended with
+        operation = client.online_deployments.begin_create_or_update(deployment)
+        wait_for_operation(f"Deployment '{name}'", operation, wait)
     except HttpResponseError as error:
         if error.status_code is not None and error.status_code >= 400:
             raise  # the request itself was refused: its own words, and maybe worth repeating
-        reason = str(error.message)
-    made = _settled_deployment(client, endpoint, choice.deployment, patience)
-    if made is None or _state(made) != "succeeded":
-        raise DeploymentFailed(
-            endpoint, choice.deployment, reason, _log_of(client, endpoint, choice)
-        )
+        reason = refusal_of(error)
+    made = _settled(client, serving, replace(wait, guard=None))
+    if made is None or resource_state(made) != "succeeded":
+        raise DeploymentFailed(serving.endpoint, name, reason, _log_of(client, serving))
 
 
-def _log_of(client: MLClient, endpoint: str, choice: EndpointChoice) -> str:
+def _log_of(client: MLClient, serving: Serving) -> str:
     from azure.core.exceptions import AzureError
 
+    name = serving.choice.deployment
     try:
-        return str(client.online_deployments.get_logs(choice.deployment, endpoint, lines=LOG_LINES))
+        return str(client.online_deployments.get_logs(name, serving.endpoint, lines=LOG_LINES))
     except AzureError:  # the log is a comfort, not worth losing the failure's own reason for
         return ""
 
 
-def _route_traffic(client: MLClient, endpoint: str, deployment: str, patience: Patience) -> None:
-    found = client.online_endpoints.get(endpoint)
-    if found.traffic != {deployment: 100}:
-        found.traffic = {deployment: 100}
-        client.online_endpoints.begin_create_or_update(found).wait(patience.deadline)
-        _settled_endpoint(client, endpoint, patience)
+def _route_traffic(client: MLClient, serving: Serving, wait: Patience) -> None:
+    endpoint = client.online_endpoints.get(serving.endpoint)
+    traffic = {serving.choice.deployment: 100}
+    if endpoint.traffic != traffic:
+        endpoint.traffic = traffic
+        update_endpoint(client, endpoint, wait)
 
 
-def _find_deployment(client: MLClient, endpoint: str, name: str) -> Any | None:
-    from azure.core.exceptions import ResourceNotFoundError
-
-    try:
-        return client.online_deployments.get(name, endpoint)
-    except ResourceNotFoundError:
-        return None
-
-
-def _settled_deployment(
-    client: MLClient, endpoint: str, name: str, patience: Patience
-) -> Any | None:
+def _settled(client: MLClient, serving: Serving, wait: Patience) -> Any | None:
     """Return the deployment once nothing is being done to it; None once it is not there."""
-
-    def done(seen: Any | None) -> bool:
-        return seen is None or _state(seen) not in (*MOVING, "deleting")
-
-    def look() -> Any | None:
-        with service_errors(f"Look at deployment '{name}'"):
-            return _find_deployment(client, endpoint, name)
-
-    return wait_until(f"Deployment '{name}'", look, done, patience)
-
-
-def _same(deployed: Any, model: str) -> bool:
-    return str(deployed).lower().endswith(model.lower().split("/workspaces/")[-1])
+    name = serving.choice.deployment
+    return wait_until(
+        f"Deployment '{name}'",
+        lambda: look_up(client.online_deployments.get, name, serving.endpoint),
+        is_settled,
+        wait,
+    )

@@ -2,47 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from finetuning.azure import ownership
 from finetuning.azure.client import open_client
-from finetuning.azure.ownership import KEY_TAG, Ownership
-from finetuning.azure.service_errors import service_errors, state_text
+from finetuning.azure.ownership import KEY_TAG
+from finetuning.azure.service_errors import look_up, state_text
 from finetuning.azure.settings import Settings
 from finetuning.errors import EndpointError, EndpointLeftRunning, FineTuneError
-from finetuning.form.run import Deadlines
+from finetuning.form.context import RunContext
 from finetuning.planning.facts import EndpointFacts
 from tasks.step import azure_step
-from tasks.waiting import Patience, wait_until
+from tasks.waiting import Patience, patience, wait_for_operation, wait_until
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
+
+#: States in which Azure works on an endpoint or a deployment.
+MOVING = ("creating", "updating", "provisioning", "deleting")
 
 
 @azure_step("Gate: the endpoint's name")
 def look_at_endpoint(settings: Settings, name: str) -> EndpointFacts:
     """Say whether the workspace has an endpoint of this name, and which run made it."""
-    from azure.core.exceptions import ResourceNotFoundError
-
-    try:
-        found = open_client(settings).online_endpoints.get(name)
-    except ResourceNotFoundError:
+    endpoint = look_up(open_client(settings).online_endpoints.get, name)
+    if endpoint is None:
         return EndpointFacts()
-    return EndpointFacts(
-        taken=True,
-        run_key=(found.tags or {}).get(ownership.KEY_TAG),
-        state=state_text(found.provisioning_state),
-    )
-
-
-MOVING = ("creating", "updating", "provisioning")
+    run_key = (endpoint.tags or {}).get(KEY_TAG)
+    return EndpointFacts(taken=True, run_key=run_key, state=resource_state(endpoint))
 
 
 @azure_step("Create the endpoint")
-def create_endpoint(settings: Settings, name: str, owner: Ownership, deadlines: Deadlines) -> str:
+def create_endpoint(context: RunContext, name: str) -> str:
     """Return the name of an endpoint that is ready; without a deployment it costs nothing.
 
     One that an earlier try made is adopted in whatever state it is; one that is being deleted is
@@ -53,24 +47,22 @@ def create_endpoint(settings: Settings, name: str, owner: Ownership, deadlines: 
     """
     from azure.ai.ml.entities import ManagedOnlineEndpoint
 
-    client = open_client(settings)
-    patience = _patience(deadlines, "deployment_minutes")
-    found = _settled_endpoint(client, name, patience)
-    if found is not None and (found.tags or {}).get(KEY_TAG) != owner.key:
+    client, owner = open_client(context.settings), context.owner
+    wait = patience(context.deadlines, "deployment_minutes")
+    endpoint = settled_endpoint(client, name, wait)
+    if endpoint is not None and (endpoint.tags or {}).get(KEY_TAG) != owner.key:
         raise EndpointError(
             f"Endpoint '{name}' exists and is not this run's: it is left alone. "
             "Choose another run.endpoint.name, or leave it empty."
         )
-    if found is None or _state(found) != "succeeded":
-        endpoint = ManagedOnlineEndpoint(name=name, auth_mode="key", tags=owner.tags)
-        client.online_endpoints.begin_create_or_update(endpoint).wait(patience.deadline)
-        found = _settled_endpoint(client, name, patience)
-    elif {**(found.tags or {}), **owner.tags} != found.tags:  # adopted: whose, and until when
-        found.tags = {**(found.tags or {}), **owner.tags}
-        client.online_endpoints.begin_create_or_update(found).wait(patience.deadline)
-        found = _settled_endpoint(client, name, patience)
-    if found is None or _state(found) != "succeeded":
-        state = _state(found) if found is not None else "gone"
+    if endpoint is None or resource_state(endpoint) != "succeeded":
+        new = ManagedOnlineEndpoint(name=name, auth_mode="key", tags=owner.tags)
+        endpoint = update_endpoint(client, new, wait)
+    elif {**(endpoint.tags or {}), **owner.tags} != endpoint.tags:  # adopted: whose, until when
+        endpoint.tags = {**(endpoint.tags or {}), **owner.tags}
+        endpoint = update_endpoint(client, endpoint, wait)
+    if endpoint is None or resource_state(endpoint) != "succeeded":
+        state = resource_state(endpoint) if endpoint is not None else "gone"
         raise EndpointError(
             f"Endpoint '{name}' is {state} after its creation. Start the run again."
         )
@@ -79,7 +71,7 @@ def create_endpoint(settings: Settings, name: str, owner: Ownership, deadlines: 
 
 
 @azure_step("Delete the endpoint")
-def delete_endpoint(settings: Settings, name: str, owner: Ownership, deadlines: Deadlines) -> bool:
+def delete_endpoint(context: RunContext, name: str) -> bool:
     """Delete the endpoint and wait until Azure says that it is gone. Return whether it was there.
 
     What is already gone is success. What is not this run's is left alone.
@@ -87,29 +79,28 @@ def delete_endpoint(settings: Settings, name: str, owner: Ownership, deadlines: 
     Raises:
         EndpointLeftRunning: it is still there at the deadline; the reaper will try again.
     """
-    client = open_client(settings)
-    patience = _patience(deadlines, "deletion_minutes")
-    if not remove_endpoint(client, name, owner.key, patience):
+    client = open_client(context.settings)
+    wait = patience(context.deadlines, "deletion_minutes")
+    if not remove_endpoint(client, name, context.owner.key, wait):
         return False
     get_run_logger().info("endpoint %s is gone", name)
     return True
 
 
-def remove_endpoint(client: MLClient, name: str, key: str | None, patience: Patience) -> bool:
+def remove_endpoint(client: MLClient, name: str, key: str | None, wait: Patience) -> bool:
     """Delete the endpoint if it bears the run's key (None: any), and wait until it is gone."""
-    found = _find_endpoint(client, name)
-    if found is None or (key is not None and (found.tags or {}).get(KEY_TAG) != key):
+    endpoint = look_up(client.online_endpoints.get, name)
+    if endpoint is None or (key is not None and (endpoint.tags or {}).get(KEY_TAG) != key):
         return False
 
     def look() -> Any | None:
-        with service_errors(f"Delete endpoint '{name}'"):
-            seen = _find_endpoint(client, name)
-            if seen is not None and _state(seen) != "deleting":
-                _begin_delete(client, name)
-            return seen
+        seen = look_up(client.online_endpoints.get, name)
+        if seen is not None and resource_state(seen) != "deleting":
+            _begin_delete(client, name)
+        return seen
 
     try:
-        wait_until(f"Deleting endpoint '{name}'", look, lambda seen: seen is None, patience)
+        wait_until(f"Deleting endpoint '{name}'", look, lambda seen: seen is None, wait)
     except FineTuneError as error:
         create_markdown_artifact(
             f"## Endpoint `{name}` may still run and bill\n\n{error}",
@@ -120,47 +111,35 @@ def remove_endpoint(client: MLClient, name: str, key: str | None, patience: Pati
 
 
 def _begin_delete(client: MLClient, name: str) -> None:
-    from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+    from azure.core.exceptions import HttpResponseError
 
     try:
-        client.online_endpoints.begin_delete(name)
-    except ResourceNotFoundError:
-        return
+        look_up(client.online_endpoints.begin_delete, name)
     except HttpResponseError as error:
         if error.status_code != 409:  # something is still being done to it: asked again later
             raise
 
 
-def _find_endpoint(client: MLClient, name: str) -> Any | None:
-    from azure.core.exceptions import ResourceNotFoundError
+def update_endpoint(client: MLClient, endpoint: Any, wait: Patience) -> Any | None:
+    """Create or change an endpoint; return it as it is once Azure is done with it."""
+    what = f"Endpoint '{endpoint.name}'"
+    operation = client.online_endpoints.begin_create_or_update(endpoint)
+    wait_for_operation(what, operation, replace(wait, guard=None))
+    return settled_endpoint(client, endpoint.name, wait)
 
-    try:
-        return client.online_endpoints.get(name)
-    except ResourceNotFoundError:
-        return None
 
-
-def _settled_endpoint(client: MLClient, name: str, patience: Patience) -> Any | None:
+def settled_endpoint(client: MLClient, name: str, wait: Patience) -> Any | None:
     """Return the endpoint once nothing is being done to it; None once it is not there."""
-
-    def done(seen: Any | None) -> bool:
-        return seen is None or _state(seen) not in (*MOVING, "deleting")
-
-    def look() -> Any | None:
-        with service_errors(f"Look at endpoint '{name}'"):
-            return _find_endpoint(client, name)
-
-    return wait_until(f"Endpoint '{name}'", look, done, patience)
-
-
-def _state(resource: Any) -> str:
-    return state_text(resource.provisioning_state).lower()
-
-
-def _patience(deadlines: Deadlines, name: str) -> Patience:
-    return Patience(
-        deadline=getattr(deadlines, name) * 60,
-        interval=min(deadlines.poll_seconds, 10),
-        outage=deadlines.outage_minutes * 60,
-        parameter=f"run.deadlines.{name}",
+    return wait_until(
+        f"Endpoint '{name}'", lambda: look_up(client.online_endpoints.get, name), is_settled, wait
     )
+
+
+def is_settled(resource: Any | None) -> bool:
+    """Return whether Azure does nothing to an endpoint or a deployment, or it is not there."""
+    return resource is None or resource_state(resource) not in MOVING
+
+
+def resource_state(resource: Any) -> str:
+    """Return the provisioning state of an endpoint or a deployment, in lower case."""
+    return state_text(resource.provisioning_state).lower()

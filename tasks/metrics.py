@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from prefect import get_run_logger
 from prefect.artifacts import create_image_artifact, create_table_artifact
 
+from finetuning.azure.client import open_client
 from finetuning.azure.service_errors import first_lines
 from finetuning.errors import CredentialError, FineTuneError, MetricsUnreadable, ResourceMissing
-from finetuning.form.results import Connected, Metrics
+from finetuning.form.context import RunContext
+from finetuning.form.results import Metrics
 from tasks.step import azure_step
 
 if TYPE_CHECKING:
@@ -35,8 +37,8 @@ DENIED = {
 }  # fmt: skip
 
 
-@azure_step(NAME, tags={"mlflow", "training"})
-def review_metrics(connected: Connected, experiment: str, job: str) -> Metrics:
+@azure_step(NAME)
+def review_metrics(context: RunContext, experiment: str, job: str) -> Metrics:
     """Read the curves from the job's child runs and show them; final values go to the result.
 
     On Azure the pipeline job is a parent run, and the fine-tune step's child run holds the curves.
@@ -47,11 +49,18 @@ def review_metrics(connected: Connected, experiment: str, job: str) -> Metrics:
     """
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=connected.tracking_uri)
+    workspaces = open_client(context.settings).workspaces
+    workspace: Any = workspaces.get(context.settings.workspace_name)
+    client = MlflowClient(tracking_uri=str(workspace.mlflow_tracking_uri))
     with tracking_errors(job):
         metrics = _read(client, experiment, job)
     _show(metrics)
     return metrics
+
+
+def preload_tracking() -> None:
+    """Import MLflow's client: 5 s, best spent beside another wait."""
+    import mlflow  # noqa: F401
 
 
 @contextmanager

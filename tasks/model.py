@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect import get_run_logger
 from prefect.assets import Asset, AssetProperties, add_asset_metadata, materialize
 from prefect.cache_policies import NO_CACHE
 
 from finetuning.azure.client import open_client, open_registry
-from finetuning.azure.ownership import Ownership
 from finetuning.azure.rest import get_model_version
+from finetuning.azure.service_errors import look_up
 from finetuning.azure.settings import Settings
+from finetuning.form.context import RunContext
 from finetuning.form.results import Foundation, RegisteredModel, Result
 from finetuning.form.run import ModelChoice
 from finetuning.planning.facts import ModelFacts
 from finetuning.planning.findings import Report
 from finetuning.planning.model_card import read_card
+from finetuning.planning.plan import Plan
 from finetuning.planning.rules.model import check_model_card
-from tasks.step import azure_step, put_on_tags
-
-if TYPE_CHECKING:
-    pass
+from finetuning.recipes import find_recipe
+from tasks.step import azure_step
 
 
 @azure_step("Gate: the foundation model")
-def check_model(settings: Settings, choice: ModelChoice) -> ModelFacts:
+def check_model(
+    settings: Settings, choice: ModelChoice, recipe: str = "chat_completion"
+) -> ModelFacts:
     """Resolve version or label once for the whole run, and read the card."""
     report = Report("model")
     try:
@@ -44,7 +46,8 @@ def check_model(settings: Settings, choice: ModelChoice) -> ModelFacts:
         return ModelFacts(findings=report.findings)
     properties = found.get("properties") or {}
     card = read_card(properties)
-    check_model_card(f"{choice.name}:{version}", card, choice, datetime.now(UTC).date(), report)
+    today = datetime.now(UTC).date()
+    check_model_card(choice, version, card, find_recipe(recipe), today, report)
     return ModelFacts(
         foundation=_foundation(choice.name, version, found), card=card, findings=report.findings
     )
@@ -74,39 +77,34 @@ def _foundation(name: str, version: str, found: dict[str, Any]) -> Foundation:
     )
 
 
-OUTPUT = "trained_model"
-
-
 @azure_step("Register the fine-tuned model")
-def register_model(
-    settings: Settings, job: str, name: str, version: str, base: Foundation, owner: Ownership
-) -> RegisteredModel:
+def register_model(context: RunContext, plan: Plan, job: str) -> RegisteredModel:
     """Register the job's output as a model of the workspace; adopt the one an earlier try made.
 
     The path names the job, so Azure keeps the lineage: model, job, base model, data.
     """
     from azure.ai.ml.constants import AssetTypes
     from azure.ai.ml.entities import Model
-    from azure.core.exceptions import ResourceNotFoundError
 
-    client = open_client(settings)
-    adopted = True
-    try:
-        found = client.models.get(name, version=version)
-    except ResourceNotFoundError:
-        adopted = False
-        found = client.models.create_or_update(
+    client, base, new = open_client(context.settings), plan.job.model, plan.registration
+    recipe = find_recipe(plan.recipe)
+    model = look_up(client.models.get, new.name, version=new.version)
+    adopted = model is not None
+    if model is None:
+        tags = {"base_model": f"{base.name}:{base.version}", "job": job}
+        model = client.models.create_or_update(
             Model(
-                path=f"azureml://jobs/{job}/outputs/{OUTPUT}",
+                path=f"azureml://jobs/{job}/outputs/{recipe.job_output}",
                 type=AssetTypes.MLFLOW_MODEL,
-                name=name,
-                version=version,
-                description=f"{base.name}, fine-tuned for chat completion",
-                tags={**owner.tags, "base_model": f"{base.name}:{base.version}", "job": job},
+                name=new.name,
+                version=new.version,
+                description=f"{base.name}, fine-tuned for {recipe.title}",
+                tags={**context.owner.tags, **tags},
             )
         )
-    get_run_logger().info("model %s version %s %s", name, version, "found" if adopted else "made")
-    return RegisteredModel(name=name, version=version, id=str(found.id), adopted=adopted)
+    done = "is there already" if adopted else "is registered"
+    get_run_logger().info("model %s version %s %s", new.name, new.version, done)
+    return RegisteredModel(name=new.name, version=new.version, id=str(model.id), adopted=adopted)
 
 
 def record_lineage(settings: Settings, result: Result) -> None:
@@ -136,7 +134,6 @@ def record_lineage(settings: Settings, result: Result) -> None:
         cache_policy=NO_CACHE,
     )
     def recorded() -> None:
-        put_on_tags({"report"})  # as every step's: Prefect's server is not asked for their slots
         losses = {"loss_first": result.metrics.loss_first, "loss_last": result.metrics.loss_last}
         add_asset_metadata(model, {"job": result.job.name, "rows": result.data.rows, **losses})
 

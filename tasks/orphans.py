@@ -12,13 +12,10 @@ from finetuning.azure.ownership import RUN_TAG, Decision, Orphan, read_tags, rep
 from finetuning.azure.service_errors import state_text
 from finetuning.azure.settings import Settings
 from tasks.step import azure_step
+from tasks.training import has_ended
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
-
-
-#: A job in one of these states bills nothing any more.
-ENDED = ("Completed", "Failed", "Canceled", "NotResponding")
 
 
 @azure_step("List what bears our tags")
@@ -42,7 +39,7 @@ def _endpoint(client: MLClient, endpoint: Any) -> Orphan | None:
 
 def _job(job: Any) -> Orphan | None:
     state = state_text(job.status)
-    if state in ENDED:
+    if has_ended(state):
         return None
     return read_tags("job", str(job.name), state, job.tags, 1.0)
 

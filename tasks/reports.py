@@ -5,44 +5,45 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from finetuning.form.results import Result
 from finetuning.planning.plan import PlanReport
 from finetuning.planning.report import as_markdown, parameter_rows, verdict
-from tasks.step import REPEATED, azure_step, step
+from tasks.step import REPEATED, azure_step
 
 REPORT = Path("var/plan/report.json")
 
 
-@step("Publish the plan", cache_policy=NO_CACHE, **REPEATED)
-def publish_plan(draft: PlanReport) -> None:
+@task(name="Publish the plan", cache_policy=NO_CACHE, **REPEATED)
+def publish_plan(report: PlanReport) -> None:
     """Write the plan as artifacts: the report, and the parameters with their origin."""
-    create_markdown_artifact(as_markdown(draft), key="plan", description=verdict(draft))
+    create_markdown_artifact(as_markdown(report), key="plan", description=verdict(report))
     names = ("name", "value", "origin")
     create_table_artifact(
-        [dict(zip(names, row, strict=True)) for row in parameter_rows(draft.parameters)],
+        [dict(zip(names, row, strict=True)) for row in parameter_rows(report.parameters)],
         key="parameters",
         description="Every parameter of the job, and where its value came from",
     )
 
 
-def write_report(draft: PlanReport, place: Path = REPORT) -> Path:
+def write_report(report: PlanReport, place: Path = REPORT) -> Path:
     """Write the report as JSON, all of it or nothing; return where."""
     place.parent.mkdir(parents=True, exist_ok=True)
     unfinished = place.with_suffix(".part")
-    unfinished.write_text(json.dumps(draft.report(), indent=1) + "\n", encoding="utf-8")
+    unfinished.write_text(json.dumps(report.as_data(), indent=1) + "\n", encoding="utf-8")
     unfinished.replace(place)
     return place
 
 
-def show(draft: PlanReport) -> None:
+def show(report: PlanReport) -> None:
     """Print the report to the terminal."""
     from rich.console import Console
     from rich.markdown import Markdown
 
-    Console().print(Markdown(as_markdown(draft)))
+    Console().print(Markdown(as_markdown(report)))
 
 
 @azure_step("Publish the result")
@@ -61,7 +62,13 @@ def _text(result: Result) -> str:
         "job": f"[{result.job.name}]({result.job.studio_url})",
         "training loss": f"{result.metrics.loss_first} → {result.metrics.loss_last}",
         "registered model": f"{result.registered.name} {result.registered.version}",
-        "endpoint": f"{result.endpoint} ({'kept' if result.endpoint_kept else 'deleted'})",
+        "endpoint": _endpoint(result),
     }
     lines = [f"| {what} | {value} |" for what, value in rows.items()]
     return "\n".join(["| what | value |", "| --- | --- |", *lines])
+
+
+def _endpoint(result: Result) -> str:
+    if result.endpoint is None:
+        return "none: trained, not served"
+    return f"{result.endpoint} ({'kept' if result.endpoint_kept else 'deleted'})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,12 @@ from prefect import get_run_logger
 from prefect.artifacts import create_table_artifact
 
 from finetuning.azure.client import open_client
-from finetuning.azure.settings import Settings
-from finetuning.errors import (
-    AnswerError,
-    DataError,
-)
+from finetuning.errors import AnswerError, DataError
+from finetuning.form.context import RunContext
+from finetuning.form.data import PreparedFile
 from finetuning.form.results import Answer
-from finetuning.form.run import TestChoice
+from finetuning.planning.plan import Plan
+from finetuning.recipes import Recipe, find_recipe
 from tasks.step import azure_step
 
 if TYPE_CHECKING:
@@ -27,27 +27,24 @@ if TYPE_CHECKING:
 
 @azure_step("Test the endpoint")
 def test_endpoint(
-    settings: Settings,
-    endpoint: str,
-    deployment: str,
-    test_file: str,
-    rows: int,
-    choice: TestChoice,
+    context: RunContext, plan: Plan, deployment: str, asked: PreparedFile
 ) -> list[Answer]:
-    """Ask the endpoint about rows of test_gen and show each answer beside its reference.
-
-    ``test_file`` is a JSON Lines file in the tutorial's schema with ``rows`` rows.
+    """Ask the endpoint about some of the ``asked`` rows; show each answer beside its reference.
 
     Raises:
         AnswerError: a request failed, or its answer is empty.
     """
-    client = open_client(settings)
-    picked = pick_rows(Path(test_file), rows, choice.rows, choice.seed)
-    answers = [_ask(client, endpoint, deployment, messages, choice) for messages in picked]
+    endpoint = _Endpoint(
+        open_client(context.settings), find_recipe(plan.recipe), plan.serving.endpoint, deployment
+    )
+    choice = plan.test
+    sampling = choice.model_dump(exclude={"rows", "seed"})
+    picked = pick_rows(Path(asked.path), asked.rows, choice.rows, choice.seed)
+    answers = [endpoint.ask(messages, sampling) for messages in picked]
     create_table_artifact(
         [answer.model_dump() for answer in answers],
         key="test-answers",
-        description=f"What {endpoint} answered, beside the dataset's reference",
+        description=f"What {plan.serving.endpoint} answered, beside the dataset's reference",
     )
     return answers
 
@@ -91,60 +88,40 @@ def split_turns(messages: list[dict[str, str]]) -> tuple[list[dict[str, str]], s
     return messages[:last], messages[last]["content"]
 
 
-def _ask(
-    client: MLClient,
-    endpoint: str,
-    deployment: str,
-    messages: list[dict[str, str]],
-    choice: TestChoice,
-) -> Answer:
-    asked, reference = split_turns(messages)
-    question = asked[-1]["content"]
-    body = {
-        "input_data": {
-            "input_string": [asked],
-            "parameters": choice.model_dump(exclude={"rows", "seed"}),
-        },
-        "params": {},
-    }
-    said = answer_text(_invoke(client, endpoint, deployment, body, question))
-    if not said.strip():
-        raise AnswerError(endpoint, question, "its answer is empty.")
-    get_run_logger().info("asked %r, got %r", question[:80], said[:80])
-    return Answer(question=question, reference=reference, answer=said)
+@dataclass(frozen=True)
+class _Endpoint:
+    """A deployment that can be asked, and the recipe that says how."""
 
+    client: MLClient
+    recipe: Recipe
+    name: str
+    deployment: str
 
-def _invoke(
-    client: MLClient, endpoint: str, deployment: str, body: dict[str, Any], question: str
-) -> str:
-    from azure.core.exceptions import HttpResponseError
+    def ask(self, messages: list[dict[str, str]], sampling: dict[str, Any]) -> Answer:
+        asked, reference = split_turns(messages)
+        question = asked[-1]["content"]
+        said = self.recipe.answer(self._invoke(self.recipe.request(asked, sampling), question))
+        if not said.strip():
+            raise AnswerError(self.name, question, "its answer is empty.")
+        get_run_logger().info("asked %r, got %r", question[:80], said[:80])
+        return Answer(question=question, reference=reference, answer=said)
 
-    with tempfile.TemporaryDirectory() as folder:
-        request = Path(folder) / "sample_score.json"
-        request.write_text(json.dumps(body), encoding="utf-8")
-        try:
-            return str(
-                client.online_endpoints.invoke(
-                    endpoint_name=endpoint, deployment_name=deployment, request_file=str(request)
+    def _invoke(self, body: dict[str, Any], question: str) -> str:
+        from azure.core.exceptions import HttpResponseError
+
+        with tempfile.TemporaryDirectory() as folder:
+            request = Path(folder) / "sample_score.json"
+            request.write_text(json.dumps(body), encoding="utf-8")
+            try:
+                return str(
+                    self.client.online_endpoints.invoke(
+                        endpoint_name=self.name,
+                        deployment_name=self.deployment,
+                        request_file=str(request),
+                    )
                 )
-            )
-        except HttpResponseError as error:
-            if error.status_code in (408, 429, 502, 503, 504):
-                raise  # repeated by the task: the scorer may be back in a while
-            raise AnswerError(
-                endpoint, question, f"HTTP {error.status_code}: {error.message}"
-            ) from error
-
-
-def answer_text(response: str) -> str:
-    """Return the answer in a scoring response: a text, ``{"output": text}``, or a list of these."""
-    try:
-        found: Any = json.loads(response)
-    except ValueError:
-        return response
-    if isinstance(found, list):
-        found = found[0] if found else ""
-    if isinstance(found, dict):
-        found = found.get("output", "")
-        found = found[0] if isinstance(found, list) and found else found
-    return str(found or "")
+            except HttpResponseError as error:
+                if error.status_code in (408, 429, 502, 503, 504):
+                    raise  # repeated by the task: the scorer may be back in a while
+                reason = f"HTTP {error.status_code}: {error.message}"
+                raise AnswerError(self.name, question, reason) from error

@@ -1,7 +1,10 @@
-"""When a task is worth repeating, and the decorator that makes a function such a task.
+"""When a step is worth repeating, and the decorator that makes a function such a step.
 
 The SDK repeats a single request already, and honours Retry-After. What is repeated here is a whole
 step after an outage that the SDK could not ride out, only that: a permanent error fails at once.
+
+Steps have no tags: before a task with tags begins, Prefect asks its server for a slot of each, and
+a server that is away or busy would fail or delay it outside its retries.
 """
 
 from __future__ import annotations
@@ -11,20 +14,16 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import httpx
-from prefect import Task
+from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.context import FlowRunContext, TaskRunContext
 from prefect.flow_engine import FlowRunTimeoutError
 
 from finetuning.azure.service_errors import service_errors
 from finetuning.errors import FineTuneError
 
 P = ParamSpec("P")
-
-
 R = TypeVar("R")
-
 
 #: Seconds before each repetition: about five minutes in all, past what the SDK rides out itself.
 DELAYS = [2.0, 8.0, 30.0, 90.0, 180.0]
@@ -47,32 +46,6 @@ def when_transient(task_: Task[..., Any], task_run: TaskRun, state: State[Any]) 
     return False
 
 
-class Step(Task[P, R]):
-    """A task that also begins while Prefect's server is away.
-
-    Before a task with tags begins, Prefect asks its server for a slot of each tag; where nobody
-    answers, the task fails at once, outside its retries: a run would lose its night, and its
-    clean-up too, for tags. A server on SQLite answers 503 while it writes something else, and the
-    client then pauses 2 s. So within a flow a step begins without them, and puts them on as soon
-    as it runs. Concurrency limits by these tags do not hold; deployments have limits of their own.
-    """
-
-    @property
-    def tags(self) -> set[str]:
-        return self._tags if FlowRunContext.get() is None else set()
-
-    @tags.setter
-    def tags(self, tags: set[str]) -> None:
-        self._tags = tags
-
-
-def put_on_tags(tags: set[str]) -> None:
-    """Give the task run that this is its tags; they show from its next state on."""
-    context = TaskRunContext.get()
-    if context is not None:
-        context.task_run.tags = sorted({*context.task_run.tags, *tags})
-
-
 #: How a step is repeated: only where that can help. Prefect's own options of a task.
 REPEATED: dict[str, Any] = {
     "retries": len(DELAYS),
@@ -82,34 +55,14 @@ REPEATED: dict[str, Any] = {
 }
 
 
-def step(
-    name: str, *, tags: set[str], description: str | None = None, **options: Any
-) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """Make a function a Prefect task with tags that begins without asking for their slots.
-
-    ``options`` are those of Prefect's ``task``.
-    """
-
-    def wrap(function: Callable[P, R]) -> Task[P, R]:
-        @wraps(function)
-        def tagged(*args: P.args, **kwargs: P.kwargs) -> R:
-            put_on_tags(tags)
-            return function(*args, **kwargs)
-
-        return Step(
-            tagged, name=name, description=description or function.__doc__, tags=tags, **options
-        )
-
-    return wrap
-
-
 def azure_step(
-    name: str, *, tags: set[str], description: str | None = None, **options: Any
+    name: str, description: str | None = None, **options: Any
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Make a function a step that speaks to Azure.
 
     It is named in the tutorial's words, repeated only when that can help, never cached (its effect
-    is in Azure, found again by name), and its errors carry what Azure said.
+    is in Azure, found again by name), and its errors carry what Azure said. ``options`` are those
+    of Prefect's ``task``.
     """
 
     def wrap(function: Callable[P, R]) -> Task[P, R]:
@@ -119,6 +72,6 @@ def azure_step(
                 return function(*args, **kwargs)
 
         settings = {**REPEATED, "cache_policy": NO_CACHE, **options}
-        return step(name, tags=tags, description=description, **settings)(speaking)
+        return task(name=name, description=description or function.__doc__, **settings)(speaking)
 
     return wrap

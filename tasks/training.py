@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -19,36 +20,31 @@ from prefect.artifacts import (
 )
 
 from finetuning.azure.client import open_client, open_registry
-from finetuning.azure.ownership import RUN_TAG, Ownership
+from finetuning.azure.ownership import RUN_TAG
 from finetuning.azure.run_history import get_steps, run_error
-from finetuning.azure.service_errors import service_errors, state_text
+from finetuning.azure.service_errors import look_up, state_text
 from finetuning.azure.settings import Settings
 from finetuning.errors import JobCanceled, JobError, JobFailed, JobNotResponding
-from finetuning.form.results import Cluster, Foundation, SubmittedJob
-from finetuning.form.run import Deadlines, Scalar, StepComputes
-from tasks.model import OUTPUT
+from finetuning.form.context import RunContext
+from finetuning.form.results import SubmittedJob
+from finetuning.form.run import Scalar
+from finetuning.planning.plan import Plan
+from finetuning.recipes import Recipe, find_recipe
+from tasks.metrics import preload_tracking
 from tasks.step import azure_step
-from tasks.waiting import Patience, wait_until
+from tasks.waiting import patience, wait_until
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
 
 
-COMPONENT = "chat_completion_pipeline"
-
-
 #: A run begins before its job: how far a listing is read past the run's beginning.
 BEFORE = timedelta(hours=1)
-
-
 #: The SDK keeps the pipeline that is being written on one stack of the whole process: of two runs
 #: in one process that write theirs at once, either's step would end up in the other's job.
 _WRITING = threading.Lock()
-
-
+#: A job in one of these states goes on no more, and bills nothing.
 ENDED = ("Completed", "Failed", "Canceled", "NotResponding", "Paused")
-
-
 FAILURES: dict[str, type[JobError]] = {
     "Canceled": JobCanceled,
     "CancelRequested": JobCanceled,
@@ -58,45 +54,25 @@ FAILURES: dict[str, type[JobError]] = {
 
 @azure_step("Submit the fine-tuning job")
 def submit_training(
-    settings: Settings,
-    name: str,
-    display_name: str,
-    experiment: str,
-    component: str,
-    model: Foundation,
-    cluster: Cluster,
-    steps: StepComputes,
-    gpus_per_node: int,
-    train_file: str,
-    test_file: str,
-    parameters: dict[str, Scalar],
-    owner: Ownership,
+    context: RunContext, plan: Plan, cluster: str, files: Mapping[str, str]
 ) -> SubmittedJob:
     """Submit the pipeline job under the run's own name, or adopt the one that already bears it.
 
-    ``train_file`` and ``test_file`` are paths in the workspace (``azureml:...``); ``component`` is
-    the pinned version of the registry's ``chat_completion_pipeline``.
+    ``files`` are paths in the workspace (``azureml:...``) by split.
     """
-    from azure.core.exceptions import ResourceNotFoundError
-
-    client = open_client(settings)
-    try:
-        found = client.jobs.get(name)
-    except ResourceNotFoundError:
-        inputs = {
-            "mlflow_model_path": model.id,
-            **_computes(cluster, steps),
-            "number_of_gpu_to_use_finetuning": gpus_per_node,
-            **parameters,
-        }
-        job = _pipeline(settings, component, inputs, {"train": train_file, "test": test_file})
-        job.name, job.display_name, job.tags = name, display_name, owner.tags
-        return _submitted(client.jobs.create_or_update(job, experiment_name=experiment), False)
-    get_run_logger().info("job %s is there already (%s): adopted", name, state_text(found.status))
-    return _submitted(found, True)
+    client, planned = open_client(context.settings), plan.job
+    job = look_up(client.jobs.get, planned.name)
+    if job is not None:
+        status = state_text(job.status)
+        get_run_logger().info("job %s is there already (%s): adopted", planned.name, status)
+        return _submitted(job, adopted=True)
+    new = _pipeline(context.settings, plan, cluster, files)
+    new.name, new.display_name, new.tags = planned.name, planned.display_name, context.owner.tags
+    made = client.jobs.create_or_update(new, experiment_name=planned.experiment)
+    return _submitted(made, adopted=False)
 
 
-def _submitted(job: Any, adopted: bool) -> SubmittedJob:
+def _submitted(job: Any, *, adopted: bool) -> SubmittedJob:
     made = SubmittedJob(
         name=str(job.name),
         status=state_text(job.status),
@@ -116,35 +92,33 @@ def _created(job: Any) -> datetime | None:
     return found if not isinstance(found, datetime) or found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _computes(cluster: Cluster, steps: StepComputes) -> dict[str, Scalar]:
-    """Return the component's inputs that say where each of its steps runs."""
-    inputs: dict[str, Scalar] = {}
-    for step in ("model_import", "preprocess", "finetune", "model_evaluation"):
-        choice = getattr(steps, step)
-        inputs[f"compute_{step}"] = choice.cluster if choice else cluster.name
-        if choice and choice.instance_type:
-            inputs[f"instance_type_{step}"] = choice.instance_type
+def _inputs(plan: Plan, recipe: Recipe, cluster: str) -> dict[str, Scalar]:
+    """Return the component's inputs: the model, where each step runs, and the parameters."""
+    inputs: dict[str, Scalar] = {
+        recipe.model_input: plan.job.model.id,
+        recipe.gpus_input: plan.job.gpus_per_node,
+        **plan.job.parameters,
+    }
+    for compute in recipe.computes:
+        own = plan.compute.choice.steps.of(compute)
+        inputs[f"compute_{compute}"] = own.cluster if own else cluster
+        if own and own.instance_type:
+            inputs[f"instance_type_{compute}"] = own.instance_type
     return inputs
 
 
-def _pipeline(
-    settings: Settings,
-    component: str,
-    inputs: dict[str, Scalar],
-    files: dict[str, str],
-) -> Any:
+def _pipeline(settings: Settings, plan: Plan, cluster: str, files: Mapping[str, str]) -> Any:
     from azure.ai.ml import Input
     from azure.ai.ml.dsl import pipeline
 
-    train = open_registry(settings).components.get(COMPONENT, version=component)
-    data = {
-        f"{split}_file_path": Input(type="uri_file", path=path) for split, path in files.items()
-    }
+    recipe = find_recipe(plan.recipe)
+    component = open_registry(settings).components.get(recipe.component, version=plan.job.component)
+    data = {name: Input(type="uri_file", path=files[split]) for name, split in recipe.files.items()}
 
     @pipeline
     def fine_tune_pipeline() -> dict[str, Any]:
-        step = train(**data, **inputs)
-        return {OUTPUT: step.outputs.mlflow_model_folder}
+        step = component(**data, **_inputs(plan, recipe, cluster))
+        return {recipe.job_output: step.outputs[recipe.component_output]}
 
     with _WRITING:
         job: Any = fine_tune_pipeline()
@@ -155,10 +129,7 @@ def _pipeline(
 
 @azure_step("Wait for the fine-tuning job")
 def wait_for_training(
-    settings: Settings,
-    job: SubmittedJob,
-    deadlines: Deadlines,
-    spending: Callable[[], None] | None = None,
+    context: RunContext, job: SubmittedJob, spending: Callable[[], None] | None = None
 ) -> SubmittedJob:
     """Follow the job by its name until it ends; its steps are shown as progress.
 
@@ -169,38 +140,32 @@ def wait_for_training(
         JobFailed, JobCanceled, JobNotResponding: with the service's own text.
         DeadlineExceeded: ``run.deadlines.training_minutes`` have passed.
     """
-    client = open_client(settings)
+    settings, client = context.settings, open_client(context.settings)
     progress = _Progress(job)
+    threading.Thread(target=preload_tracking, daemon=True).start()  # needed once the job has ended
 
     def look() -> str:
-        with service_errors("Wait for the fine-tuning job"):
-            if spending is not None:
-                spending()
-            progress.show(_steps(settings, job.name))
-            return state_text(client.jobs.get(job.name).status)
+        progress.show(_steps(settings, job.name))
+        return state_text(client.jobs.get(job.name).status)
 
-    status = wait_until(
-        f"Job '{job.name}'",
-        look,
-        lambda seen: seen in ENDED,
-        Patience(
-            deadline=deadlines.training_minutes * 60,
-            interval=deadlines.poll_seconds,
-            outage=deadlines.outage_minutes * 60,
-            parameter="run.deadlines.training_minutes",
-            spent=job.age(datetime.now(UTC)),
-        ),
-    )
+    wait = patience(context.deadlines, "training_minutes", interval=math.inf)
+    wait = replace(wait, spent=job.age(datetime.now(UTC)), guard=spending)
+    status = wait_until(f"Job '{job.name}'", look, has_ended, wait)
     progress.show(_steps(settings, job.name))
     if status != "Completed":
         raise _failure(settings, job, status)
     return job.model_copy(update={"status": status})
 
 
+def has_ended(status: str | None) -> bool:
+    """Return whether a job with this status goes on no more."""
+    return status in ENDED
+
+
 @azure_step("Look at the fine-tuning job")
 def has_training_ended(settings: Settings, job: str) -> bool:
     """Return whether the job has ended, however it did."""
-    return state_text(open_client(settings).jobs.get(job).status) in ENDED
+    return has_ended(state_text(open_client(settings).jobs.get(job).status))
 
 
 @azure_step("Look which jobs have ended")
@@ -221,16 +186,12 @@ def find_ended_jobs(settings: Settings, since: Mapping[str, datetime]) -> list[s
         if len(seen) == len(wanted) or (created and oldest and created < oldest - BEFORE):
             break
     missing = {name: _status(client, name) for name in wanted if name not in seen}
-    return [name for name, status in {**seen, **missing}.items() if status in ENDED]
+    return [name for name, status in {**seen, **missing}.items() if has_ended(status)]
 
 
-def _status(client: MLClient, job: str) -> str | None:
-    from azure.core.exceptions import ResourceNotFoundError
-
-    try:
-        return state_text(client.jobs.get(job).status)
-    except ResourceNotFoundError:
-        return None
+def _status(client: MLClient, name: str) -> str | None:
+    job = look_up(client.jobs.get, name)
+    return None if job is None else state_text(job.status)
 
 
 def _steps(settings: Settings, job: str) -> list[tuple[str, str]]:
@@ -291,43 +252,28 @@ def cancel_training(settings: Settings, job: str) -> bool:
 
     Return whether there was something to cancel.
     """
-    from azure.core.exceptions import ResourceNotFoundError
-
     client = open_client(settings)
-    try:
-        if state_text(client.jobs.get(job).status) in ENDED:
-            return False
-        client.jobs.begin_cancel(job)
-    except ResourceNotFoundError:
+    status = _status(client, job)
+    if status is None or has_ended(status):
         return False
-    return True
+    return look_up(client.jobs.begin_cancel, job) is not None
 
 
 @azure_step("Cancel the fine-tuning job")
-def stop_job(settings: Settings, job: str, deadlines: Deadlines) -> bool:
+def stop_job(context: RunContext, job: str) -> bool:
     """Cancel the job and wait until it has ended. Return whether it was still under way.
 
     Raises:
         DeadlineExceeded: it has not ended within ``run.deadlines.deletion_minutes``.
     """
-    if not cancel_training(settings, job):
+    if not cancel_training(context.settings, job):
         return False
-    client = open_client(settings)
-
-    def look() -> str:
-        with service_errors("Cancel the fine-tuning job"):
-            return state_text(client.jobs.get(job).status)
-
+    client = open_client(context.settings)
     wait_until(
         f"Cancelling job '{job}'",
-        look,
-        lambda seen: seen in ENDED,
-        Patience(
-            deadline=deadlines.deletion_minutes * 60,
-            interval=min(deadlines.poll_seconds, 10),
-            outage=deadlines.outage_minutes * 60,
-            parameter="run.deadlines.deletion_minutes",
-        ),
+        lambda: state_text(client.jobs.get(job).status),
+        has_ended,
+        patience(context.deadlines, "deletion_minutes"),
     )
     get_run_logger().warning("job %s is cancelled", job)
     return True

@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from finetuning.azure.credentials import find_credential
+from finetuning.azure.settings import Settings, load_settings
+
 ROOT = Path(__file__).parent.parent
 # A developer's own .env, with a workspace that costs money, has no part in the tests.
 os.environ["FINETUNE_ENV_FILE"] = os.devnull
@@ -158,6 +161,14 @@ def azure_env(emulator: RunningEmulator) -> Iterator[RunningEmulator]:
     """The emulator, with this process's environment pointing the real SDK at it."""
     with environment(emulator.env):
         yield emulator
+
+
+@pytest.fixture
+def settings(azure_env: RunningEmulator) -> Iterator[Settings]:
+    """The emulator's workspace, with a credential that no other test has asked for."""
+    find_credential.cache_clear()
+    yield load_settings()
+    find_credential.cache_clear()
 
 
 @pytest.fixture(scope="session")

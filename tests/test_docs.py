@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import textwrap
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from finetuning import recipes
 from finetuning.azure.settings import Settings, read_env_file
 from finetuning.form.run import FineTune
 from finetuning.planning.rules.rights import needed_rights
@@ -99,25 +98,6 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
     assert [one for one in local if not (page.parent / one).exists()] == []
 
 
-def test_the_step_of_the_guide_has_all_its_imports_and_no_other() -> None:
-    page = (ROOT / "docs" / "adding-a-step.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    program = textwrap.dedent(f"   {block.lstrip()}")
-
-    checked = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F", "-"],
-        input=program,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    step: dict[str, Any] = {}
-    exec(program, step)
-
-    assert checked.returncode == 0, checked.stdout
-    assert step["tag_with_loss"].name == "Tag the model with its loss"
-
-
 def test_the_licence_is_the_one_that_the_project_says() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -143,6 +123,22 @@ def test_the_role_allows_what_a_run_needs() -> None:
 
     allowed = {one.lower() for one in role["Actions"]}
     assert {one.lower() for one in needed_rights(run)} <= allowed
+
+
+@pytest.mark.parametrize("page", ["adding-a-step.md", "adding-a-recipe.md"])
+def test_the_example_of_a_page_runs(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (block,) = re.findall(r"^ *```python\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    before = dict(recipes._RECIPES)
+
+    try:
+        exec(compile(textwrap.dedent(block), page, "exec"), {"__name__": "example"})
+        made = set(recipes._RECIPES) - set(before)
+        assert made == ({"exact_answers"} if "recipe" in page else set())
+        assert all(recipes.find_recipe(name).splits.asked == "test_sft" for name in made)
+    finally:
+        recipes._RECIPES.clear()
+        recipes._RECIPES.update(before)
 
 
 def test_no_module_of_flows_hides_a_package() -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import re
 
-ENDPOINT_PREFIX = "ultrachat-completion-"
+#: Letters of the data's name that an endpoint's name has room for.
+DATA_LETTERS = 10
 
 
 ENDPOINT_RULE = re.compile(r"^[a-zA-Z]([-a-zA-Z0-9]{1,30})[a-zA-Z0-9]$")
@@ -31,14 +32,24 @@ def job_name(key: str) -> str:
     return f"fine-tune-{key}"
 
 
-def endpoint_name(key: str, chosen: str | None = None) -> str:
-    """Return the endpoint's name: at most 32 characters, unique in the region by its key."""
-    return chosen or f"{ENDPOINT_PREFIX}{key}"
+def endpoint_name(key: str, data: str, chosen: str | None = None) -> str:
+    """Return the endpoint's name: at most 32 characters, unique in the region by its key.
+
+    ``data`` is the short name of what the model was trained on.
+    """
+    return chosen or f"{short_name(data)}-completion-{key}"
 
 
-def registered_model_name(model: str, chosen: str | None = None) -> str:
-    """Return the fine-tuned model's name; a slash is not allowed in one."""
-    return (chosen or f"{model}-ultrachat-200k").replace("/", "-")
+def short_name(data: str) -> str:
+    """Return a dataset's name in an endpoint's letters, cut to what there is room for."""
+    words = re.sub(r"[^A-Za-z0-9]+", "-", data.lower()).strip("-")
+    words = words if words[:1].isalpha() else f"d{words}"
+    return words[:DATA_LETTERS].strip("-")
+
+
+def registered_model_name(model: str, data: str, chosen: str | None = None) -> str:
+    """Return the fine-tuned model's name, after model and data, in Azure's letters and length."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", chosen or f"{model}-{data.replace('_', '-')}")[:255]
 
 
 def model_version(key: str) -> str:
@@ -46,31 +57,6 @@ def model_version(key: str) -> str:
     return key
 
 
-def experiment_name(model: str, chosen: str | None = None) -> str:
-    """Return the experiment under which the job runs."""
-    return (chosen or f"chat_completion_{model}").replace("/", "-")
-
-
-def display_name(model: str, parameters: dict[str, object], gpus: int) -> str:
-    """Return the tutorial's display name of the job: what was trained, and how."""
-    batch = gpus
-    for factor in (
-        "per_device_train_batch_size",
-        "gradient_accumulation_steps",
-        "num_nodes_finetune",
-    ):
-        batch *= int(str(parameters.get(factor, 1)))
-    deepspeed = str(parameters.get("apply_deepspeed", "false")) == "true"
-    lora = str(parameters.get("apply_lora", "false")) == "true"
-    return "-".join(
-        [
-            model,
-            "ultrachat",
-            f"bs{batch}",
-            str(parameters.get("lr_scheduler_type", "linear")),
-            f"ds{parameters.get('deepspeed_stage', 2)}" if deepspeed else "nods",
-            "lora" if lora else "nolora",
-            f"save_limit{parameters.get('save_total_limit', -1)}",
-            f"seqlen{parameters.get('max_seq_length', -1)}",
-        ]
-    )
+def experiment_name(recipe: str, model: str, chosen: str | None = None) -> str:
+    """Return the experiment under which the job runs, after the recipe and the model."""
+    return (chosen or f"{recipe}_{model}").replace("/", "-")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from finetuning.errors import (
     EXPIRED_TOKEN,
@@ -14,12 +14,27 @@ from finetuning.errors import (
 )
 
 if TYPE_CHECKING:
-    pass
+    from azure.core.exceptions import HttpResponseError
+
+T = TypeVar("T")
 
 
 def state_text(value: object) -> str:
     """Return a state as its text: the SDK gives text here and an enumeration there."""
     return str(getattr(value, "value", value))
+
+
+def look_up(ask: Callable[..., T], *names: str, **more: str) -> T | None:
+    """Return what Azure has under these names; None where it has no such thing.
+
+    Only its 404 means that: a wrong credential is not taken for a missing resource.
+    """
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        return ask(*names, **more)
+    except ResourceNotFoundError:
+        return None
 
 
 @contextmanager
@@ -49,15 +64,20 @@ def service_errors(doing: str) -> Iterator[None]:
         raise ServiceError(doing, None, type(error).__name__, first_lines(error)) from error
 
 
+def refusal_of(error: HttpResponseError) -> str:
+    """Return why Azure refused a request or ended an operation, in its own words."""
+    return str(getattr(error.error, "message", None) or first_lines(error))
+
+
 def _from_response(doing: str, error: Any) -> FineTuneError:
     code = _code(error)
-    message = getattr(error.error, "message", None) or first_lines(error)
+    message = refusal_of(error)
     if error.status_code in (401, 403) and code != EXPIRED_TOKEN:
         return CredentialError(
             f"{doing}: Azure gave HTTP {error.status_code} ({code}): {message} "
             "Check the role of the credential on this workspace."
         )
-    return ServiceError(doing, error.status_code, code, str(message))
+    return ServiceError(doing, error.status_code, code, message)
 
 
 def _code(error: Any) -> str:

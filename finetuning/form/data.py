@@ -125,6 +125,11 @@ class DataChoice(_Choice):
                 raise ValueError(f"'{name}': a split's name is letters, digits, '-' and '_'")
         return splits
 
+    @property
+    def title(self) -> str:
+        """Return the data's short name: the dataset's without its owner, or ``files``."""
+        return "files" if self.files else self.dataset.split("/")[-1]
+
     def inputs(self) -> dict[str, Any]:
         """Return what the outcome depends on, as plain values."""
         return self.model_dump(mode="json", exclude={"refresh"})

@@ -11,16 +11,6 @@ from finetuning.form.data import PreparedData
 from finetuning.form.run import Scalar
 
 
-class Connected(BaseModel):
-    """The workspace that answered, and as whom we are known there."""
-
-    workspace: str
-    location: str
-    registry: str
-    tracking_uri: str
-    credential: str
-
-
 class Foundation(BaseModel):
     """The foundation model, pinned for the whole run."""
 
@@ -29,17 +19,6 @@ class Foundation(BaseModel):
     id: str
     tags: dict[str, str] = Field(default_factory=dict)
     properties: dict[str, Any] = Field(default_factory=dict)
-
-
-class Cluster(BaseModel):
-    """The cluster that the fine-tune runs on."""
-
-    name: str
-    size: str
-    tier: str
-    gpus_per_node: int
-    max_nodes: int
-    created: bool
 
 
 class SubmittedJob(BaseModel):
@@ -90,16 +69,29 @@ class Answer(BaseModel):
     answer: str
 
 
-class Result(BaseModel):
-    """What a run leaves behind, as data."""
+class Trained(BaseModel):
+    """The half that trains: what came of it, registered and not yet served."""
 
     model: Foundation
-    cluster: Cluster
+    cluster: str
     data: PreparedData
     parameters: dict[str, Scalar]
     job: SubmittedJob
     metrics: Metrics
     registered: RegisteredModel
+
+
+class Served(BaseModel):
+    """The half that serves: where the model answered, and what."""
+
     endpoint: str
     endpoint_kept: bool
     answers: list[Answer]
+
+
+class Result(Trained):
+    """What a run leaves behind, as data; without an endpoint it was trained and not served."""
+
+    endpoint: str | None = None
+    endpoint_kept: bool = False
+    answers: list[Answer] = Field(default_factory=list)

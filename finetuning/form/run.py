@@ -21,6 +21,8 @@ Scheduler = Literal[
 Scalar = str | int | float | bool
 
 
+#: How a run waits for its job: with its process, or without one.
+Waiting = Literal["attached", "suspended"]
 AssetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")]
 
 
@@ -67,6 +69,16 @@ class StepComputes(Choice):
     preprocess: StepCompute | None = Field(None, description="Tokenising; needs no GPU.")
     finetune: StepCompute | None = Field(None, description="The training itself.")
     model_evaluation: StepCompute | None = Field(None, description="Evaluation, where it has one.")
+
+    def of(self, compute: str) -> StepCompute | None:
+        """Return the compute of its own that a recipe's compute has, if any."""
+        own: StepCompute | None = getattr(self, compute, None)
+        return own
+
+    def chosen(self) -> dict[str, StepCompute]:
+        """Return those that are set, by name."""
+        own = {name: self.of(name) for name in type(self).model_fields}
+        return {name: compute for name, compute in own.items() if compute is not None}
 
 
 class ComputeChoice(Choice):
@@ -213,6 +225,7 @@ class FineTune(Choice):
         max_length=200,
         description="Runs with one key share job, model and endpoint. Empty: the run's own id.",
     )
+    recipe: str = Field("chat_completion", min_length=1, description="Which kind of fine-tune.")
     model: ModelChoice = Field(default_factory=ModelChoice, description="The foundation model.")
     compute: ComputeChoice = Field(default_factory=ComputeChoice, description="The GPU cluster.")
     data: DataChoice = Field(default_factory=DataChoice, description="The conversations.")
@@ -221,11 +234,11 @@ class FineTune(Choice):
     )
     experiment: str | None = Field(None, description="Empty: chat_completion_MODEL.")
     registered_name: AssetName | None = Field(
-        None, description="The fine-tuned model's name. Empty: MODEL-ultrachat-200k."
+        None, description="The fine-tuned model's name. Empty: MODEL-DATASET."
     )
     endpoint: EndpointChoice = Field(default_factory=EndpointChoice, description="The endpoint.")
     test: TestChoice = Field(default_factory=TestChoice, description="The questions asked of it.")
-    waiting: Literal["attached", "suspended"] = Field(
+    waiting: Waiting = Field(
         "attached",
         description="While the job trains: attached, the run's process watches it; suspended, the "
         "process ends and the run is resumed when the job has ended (needs a deployment).",

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-Value = str | int | float | bool
+from finetuning.form.run import Scalar
 
 
 class NotCoercible(ValueError):
@@ -27,7 +27,7 @@ class Declared(BaseModel):
     name: str
     type: str
     optional: bool = True
-    default: Value | None = None
+    default: Scalar | None = None
     min: float | None = None
     max: float | None = None
     enum: tuple[str, ...] | None = None
@@ -53,7 +53,7 @@ def _declared(name: str, facts: Mapping[str, Any]) -> Declared:
     )
 
 
-def _default(value: Any, declared: Declared) -> Value | None:
+def _default(value: Any, declared: Declared) -> Scalar | None:
     try:
         return None if value is None else coerce(value, declared)
     except NotCoercible:  # the component's own slip; it will be asked for like any other input
@@ -64,7 +64,7 @@ def _number_or_none(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def coerce(value: Any, declared: Declared) -> Value:
+def coerce(value: Any, declared: Declared) -> Scalar:
     """Return ``value`` as the declared type where nothing is lost by it.
 
     ``"5e-6"`` is the number 5e-06, ``"2"`` and ``2`` are the same integer, and ``True`` is the
@@ -136,7 +136,7 @@ def _as_number(number: Decimal) -> float:
     return found
 
 
-def within(value: Value, declared: Declared) -> Value:
+def within(value: Scalar, declared: Declared) -> Scalar:
     """Return a value of the declared type that keeps to enumeration and bounds.
 
     Raises:

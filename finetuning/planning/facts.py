@@ -41,7 +41,6 @@ class ComponentFacts(Fact):
     """The pipeline component, pinned, and its declared inputs."""
 
     version: str | None = None
-    id: str | None = None
     declared: dict[str, Declared] = Field(default_factory=dict)
     findings: list[Finding] = Field(default_factory=list)
 

@@ -8,7 +8,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Gate = Literal[
-    "credential", "model", "component", "parameters", "compute", "data", "endpoint", "money"
+    "recipe",
+    "credential",
+    "model",
+    "component",
+    "parameters",
+    "compute",
+    "data",
+    "endpoint",
+    "money",
 ]
 
 

@@ -10,20 +10,16 @@ from __future__ import annotations
 import ast
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from finetuning.form.run import Scalar
+
 #: Longest text that is parsed; real cards stay below 2,000 characters.
 LONGEST = 20_000
-
-
-CHAT_TASKS = ("chat-completion", "chatcompletion")
-
-
-Scalar = str | int | float | bool
 
 
 T = TypeVar("T")
@@ -70,11 +66,10 @@ class ModelCard(BaseModel):
     defaults: dict[str, Scalar] = Field(default_factory=dict)
     problems: tuple[CardProblem, ...] = ()
 
-    @property
-    def fine_tunes_chat(self) -> bool:
-        """Whether it fine-tunes for chat completion; a list of tasks decides, if there is one."""
+    def fine_tunes(self, tasks: Collection[str]) -> bool:
+        """Whether it fine-tunes for one of these tasks; the card's list decides, if it has one."""
         if self.finetune_tasks is not None:
-            return any(task.lower() in CHAT_TASKS for task in self.finetune_tasks)
+            return any(task.lower() in tasks for task in self.finetune_tasks)
         return self.finetune_sizes is not None or self.finetune_minimum is not None
 
 

@@ -8,58 +8,17 @@ The SDK checks none of this, and the job would fail on the GPU.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from finetuning.planning.declared import Declared, NotCoercible, Value, coerce, with_article, within
+from finetuning.form.run import Scalar
+from finetuning.planning.declared import Declared, NotCoercible, coerce, with_article, within
 from finetuning.planning.findings import Finding, Report
+from finetuning.recipes import Recipe
 
 Origin = Literal["user", "model card", "ours", "component"]
-
-
-#: The tutorial's parameters: what counts where neither the user nor the card says otherwise.
-OURS: dict[str, Value] = {
-    "num_train_epochs": 3,
-    "per_device_train_batch_size": 1,
-    "per_device_eval_batch_size": 1,
-    "learning_rate": 5e-6,
-    "lr_scheduler_type": "cosine",
-    "apply_lora": "true",
-    "apply_deepspeed": "true",
-    "deepspeed_stage": "2",
-}
-
-
-#: Inputs that follow from other fields of the run, and the field that decides them.
-FROM_THE_RUN = {
-    "mlflow_model_path": "run.model",
-    "pytorch_model_path": "run.model",
-    "huggingface_id": "run.model",
-    "train_file_path": "run.data",
-    "test_file_path": "run.data",
-    "train_mltable_path": "run.data",
-    "test_mltable_path": "run.data",
-    "number_of_gpu_to_use_finetuning": "run.compute.size",
-    **{
-        f"{kind}_{step}": f"run.compute.steps.{step}"
-        for kind in ("compute", "instance_type")
-        for step in ("model_import", "preprocess", "finetune", "model_evaluation")
-    },
-}
-
-
-#: What the libraries inside the component refuse, though it declares no bound: least values, each
-#: with the switch (input and value) under which it counts.
-LEAST: dict[str, tuple[int, str, str]] = {
-    "gradient_accumulation_steps": (1, "", ""),
-    "warmup_steps": (0, "", ""),
-    "dataloader_num_workers": (0, "", ""),
-    "lora_r": (1, "apply_lora", "true"),
-    "logging_steps": (1, "logging_strategy", "steps"),
-    "early_stopping_patience": (1, "apply_early_stopping", "true"),
-}
 
 
 class Parameter(BaseModel):
@@ -68,7 +27,7 @@ class Parameter(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
-    value: Value
+    value: Scalar
     origin: Origin
 
 
@@ -81,22 +40,22 @@ class Settled(BaseModel):
     findings: list[Finding]
 
     @property
-    def to_submit(self) -> dict[str, Value]:
+    def to_submit(self) -> dict[str, Scalar]:
         """Return what is handed to the component; its own defaults need not be."""
         return {one.name: one.value for one in self.parameters if one.origin != "component"}
 
     @property
-    def all_values(self) -> dict[str, Value]:
+    def all_values(self) -> dict[str, Scalar]:
         """Return what the job will run with."""
         return {one.name: one.value for one in self.parameters}
 
 
 def settle(
+    recipe: Recipe,
     declared: Mapping[str, Declared],
     *,
-    user: Mapping[str, Value],
-    card: Mapping[str, Value],
-    ours: Mapping[str, Value] = OURS,
+    user: Mapping[str, Scalar],
+    card: Mapping[str, Scalar],
 ) -> Settled:
     """Return the parameters of a run, and every error and warning among them.
 
@@ -105,47 +64,53 @@ def settle(
     """
     report = Report("parameters")
     chosen: dict[str, Parameter] = {}
-    sources: list[tuple[Origin, Mapping[str, Value]]] = [
-        ("ours", ours),
+    sources: list[tuple[Origin, Mapping[str, Scalar]]] = [
+        ("ours", recipe.defaults),
         ("model card", card),
         ("user", user),
     ]
+    inputs = _Inputs(recipe, declared, report)
     for origin, values in sources:
         for name, value in values.items():
-            accepted = _accept(declared, name, value, origin, report)
+            accepted = inputs.accept(name, value, origin)
             if accepted is not None:
                 chosen[name] = Parameter(name=name, value=accepted, origin=origin)
     settled = []
     for name, one in declared.items():
         if name in chosen:
             settled.append(chosen[name])
-        elif one.default is not None and name not in FROM_THE_RUN:
+        elif one.default is not None and name not in recipe.follows:
             settled.append(Parameter(name=name, value=one.default, origin="component"))
-    _check_required(declared, chosen, report)
-    _check_combinations({one.name: one.value for one in settled}, report)
+    _check_required(declared, {*chosen, *recipe.follows}, report)
+    _check_combinations(recipe, {one.name: one.value for one in settled}, report)
     _check_learning_rate(chosen.get("learning_rate"), card, report)
     return Settled(parameters=settled, findings=report.findings)
 
 
-def _accept(
-    declared: Mapping[str, Declared], name: str, value: Value, origin: Origin, report: Report
-) -> Value | None:
-    """Return the value as it is submitted, or None after saying why it is not."""
-    if name not in declared:
-        if origin != "ours":  # a component without one of the tutorial's inputs can do without it
-            _refuse(origin, report, *_unknown(name, declared))
-        return None
-    if name in FROM_THE_RUN:
-        place = FROM_THE_RUN[name]
-        what = f"Parameter '{name}' follows from {place}."
-        _refuse(origin, report, what, f"Take it out and set {place}.")
-        return None
-    try:
-        return within(coerce(value, declared[name]), declared[name])
-    except NotCoercible as error:
-        what = f"Parameter '{name}' is {value!r}: {error}."
-        _refuse(origin, report, what, _allowed(declared[name]))
-        return None
+class _Inputs:
+    """The component's inputs, and what may be given to each."""
+
+    def __init__(self, recipe: Recipe, declared: Mapping[str, Declared], report: Report) -> None:
+        self.recipe, self.declared, self.report = recipe, declared, report
+
+    def accept(self, name: str, value: Scalar, origin: Origin) -> Scalar | None:
+        """Return the value as it is submitted, or None after saying why it is not."""
+        if name not in self.declared:
+            if origin != "ours":  # a component without one of the defaults can do without it
+                _refuse(origin, self.report, *_unknown(name, self.declared))
+            return None
+        if name in self.recipe.follows:
+            place = self.recipe.follows[name]
+            what = f"Parameter '{name}' follows from {place}."
+            _refuse(origin, self.report, what, f"Take it out and set {place}.")
+            return None
+        declared = self.declared[name]
+        try:
+            return within(coerce(value, declared), declared)
+        except NotCoercible as error:
+            what = f"Parameter '{name}' is {value!r}: {error}."
+            _refuse(origin, self.report, what, _allowed(declared))
+            return None
 
 
 def _refuse(origin: Origin, report: Report, what: str, change: str) -> None:
@@ -173,59 +138,30 @@ def _allowed(declared: Declared) -> str:
 
 
 def _check_required(
-    declared: Mapping[str, Declared], chosen: Mapping[str, Parameter], report: Report
+    declared: Mapping[str, Declared], given: Collection[str], report: Report
 ) -> None:
     for name, one in declared.items():
-        if not one.optional and one.default is None and name not in {*chosen, *FROM_THE_RUN}:
+        if not one.optional and one.default is None and name not in given:
             report.error(
                 f"The component needs '{name}', and nothing gives it.",
                 f"Set it: run.parameters.other = {{{name!r}: ...}}.",
             )
 
 
-def _check_combinations(values: Mapping[str, Value], report: Report) -> None:
-    """Say which values the component's own checks refuse together, minutes into the job."""
-
-    def on(name: str) -> bool:
-        return values.get(name) == "true"
-
-    rate = values.get("learning_rate")
-    if isinstance(rate, int | float) and rate <= 0:
-        report.error(f"learning_rate is {rate:g}.", "Choose one above 0.")
-    for name, (least, switch, setting) in LEAST.items():
+def _check_combinations(recipe: Recipe, values: Mapping[str, Scalar], report: Report) -> None:
+    """Say which values the component's own checks refuse, minutes into the job."""
+    for name, least in recipe.least.items():
         value = values.get(name)
-        counts = not switch or values.get(switch) == setting
-        if counts and isinstance(value, int) and value < least:
-            report.error(f"{name} is {value}.", f"Choose one of at least {least}.")
-    if values.get("evaluation_strategy") == "steps" and not _has_evaluation_step(values):
-        report.error(
-            "evaluation_strategy is 'steps', and neither eval_steps nor "
-            "evaluation_steps_interval is above 0.",
-            "Set one of the two.",
-        )
-    if on("apply_deepspeed") and on("auto_find_batch_size"):
-        report.error(
-            "DeepSpeed cannot be coupled with auto_find_batch_size.",
-            "Set one of apply_deepspeed and auto_find_batch_size to false.",
-        )
-    if on("apply_deepspeed") and values.get("deepspeed_stage") == "3" and on("apply_ort"):
-        report.error(
-            "DeepSpeed stage 3 does not work with ONNX Runtime.",
-            "Set deepspeed_stage to 2, or apply_ort to false.",
-        )
-    if on("apply_early_stopping") and values.get("evaluation_strategy") == "disable":
-        report.error(
-            "Early stopping looks at evaluations, and evaluation_strategy is 'disable'.",
-            "Set evaluation_strategy to epoch or steps, or apply_early_stopping to false.",
-        )
+        counts = not least.switch or values.get(least.switch) == least.setting
+        if counts and isinstance(value, int) and value < least.value:
+            report.error(f"{name} is {value}.", f"Choose one of at least {least.value}.")
+    for what, change in recipe.refusals(values):
+        report.error(what, change)
 
 
-def _has_evaluation_step(values: Mapping[str, Value]) -> bool:
-    given = (values.get("eval_steps", 0), values.get("evaluation_steps_interval", 0))
-    return any(isinstance(one, int | float) and one > 0 for one in given)
-
-
-def _check_learning_rate(rate: Parameter | None, card: Mapping[str, Value], report: Report) -> None:
+def _check_learning_rate(
+    rate: Parameter | None, card: Mapping[str, Scalar], report: Report
+) -> None:
     """Warn of a learning rate outside the range that the card recommends, where it names one."""
     try:
         low, high = float(card["learning_rate_min"]), float(card["learning_rate_max"])

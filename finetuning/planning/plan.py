@@ -6,23 +6,70 @@ from typing import Any
 
 from pydantic import Field
 
+from finetuning.form.data import DataChoice
 from finetuning.form.results import Foundation
-from finetuning.planning.declared import Value
+from finetuning.form.run import ComputeChoice, EndpointChoice, Scalar, TestChoice, Waiting
 from finetuning.planning.facts import Fact
 from finetuning.planning.findings import Finding
 from finetuning.planning.parameters import Parameter
 from finetuning.planning.prices import Estimate, Nodes
 
 
-class Names(Fact):
-    """What a run creates is called so; all follow from the run."""
+class JobPlan(Fact):
+    """The pipeline job: its names, the pinned component, and all that it is given but files."""
 
-    job: str
+    name: str
     display_name: str
     experiment: str
-    endpoint: str
-    registered_name: str
+    component: str
+    model: Foundation
+    parameters: dict[str, Scalar]
+    nodes: Nodes
+    gpus_per_node: int
+    rows_per_step: int
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """Return the longest sequence in tokens, where one is set."""
+        value = self.parameters.get("max_seq_length")
+        return value if isinstance(value, int) and value > 0 else None
+
+
+class ComputePlan(Fact):
+    """The cluster as it was chosen, and the sizes that the model allows (None: it does not say)."""
+
+    choice: ComputeChoice
+    allowed: list[str] | None
+
+
+class Registration(Fact):
+    """The name and version under which the fine-tuned model is registered."""
+
+    name: str
     version: str
+
+
+class Serving(Fact):
+    """The endpoint, its deployment as it was chosen, and the nodes that bill."""
+
+    endpoint: str
+    choice: EndpointChoice
+    nodes: Nodes
+
+
+class Plan(Fact):
+    """Everything settled before the first thing is created."""
+
+    recipe: str
+    data: DataChoice
+    compute: ComputePlan
+    job: JobPlan
+    registration: Registration
+    serving: Serving
+    test: TestChoice
+    waiting: Waiting
+    estimate: Estimate | None
+    budget: float | None
 
 
 class Created(Fact):
@@ -33,40 +80,8 @@ class Created(Fact):
     detail: str = ""
 
 
-class Plan(Fact):
-    """Everything settled before the first thing is created."""
-
-    model: Foundation
-    component: str
-    component_id: str
-    parameters: dict[str, Value]
-    origins: list[Parameter]
-    training: Nodes
-    gpus_per_node: int
-    rows_per_step: int
-    endpoint_nodes: Nodes
-    finetune_sizes: list[str] | None
-    inference_sizes: list[str] | None
-    job: str
-    display_name: str
-    experiment: str
-    endpoint: str
-    registered_name: str
-    version: str
-    would_create: list[Created]
-    estimate: Estimate | None
-    budget: float | None
-    findings: list[Finding]
-
-    @property
-    def max_seq_length(self) -> int | None:
-        """Return the longest sequence in tokens, where one is set."""
-        value = self.parameters.get("max_seq_length")
-        return value if isinstance(value, int) and value > 0 else None
-
-
 class PlanReport(Fact):
-    """A plan with or without errors: what the report shows."""
+    """What the gates found and what would be created; without an error it holds the plan."""
 
     findings: list[Finding]
     parameters: list[Parameter] = Field(default_factory=list)
@@ -75,17 +90,17 @@ class PlanReport(Fact):
     budget: float | None = None
     plan: Plan | None = None
 
-    def report(self) -> dict[str, Any]:
-        """Return the draft as plain data for ``report.json``."""
+    def as_data(self) -> dict[str, Any]:
+        """Return the report as plain data for ``report.json``."""
         return {
-            "findings": [one.model_dump() for one in self.findings],
-            "parameters": [one.model_dump() for one in self.parameters],
-            "would_create": [one.model_dump() for one in self.would_create],
+            "findings": [finding.model_dump() for finding in self.findings],
+            "parameters": [parameter.model_dump() for parameter in self.parameters],
+            "would_create": [created.model_dump() for created in self.would_create],
             "estimate": _estimate(self.estimate, self.budget),
         }
 
 
-def _estimate(found: Estimate | None, budget: float | None) -> dict[str, Any]:
-    if found is None:
+def _estimate(estimate: Estimate | None, budget: float | None) -> dict[str, Any]:
+    if estimate is None:
         return {"budget": budget}
-    return {**found.model_dump(mode="json"), "total": found.total, "budget": budget}
+    return {**estimate.model_dump(mode="json"), "total": estimate.total, "budget": budget}

@@ -2,247 +2,217 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Iterator
+from functools import cached_property
 
 from finetuning.azure import naming
 from finetuning.form.run import FineTune
-from finetuning.planning.facts import (
-    ComputeFacts,
-    Facts,
-    ModelFacts,
-)
+from finetuning.planning.facts import ComputeFacts, EndpointFacts, Facts, ModelFacts
 from finetuning.planning.findings import Finding, Report, by_weight, errors
 from finetuning.planning.parameters import Settled, settle
-from finetuning.planning.plan import Created, Names, Plan, PlanReport
+from finetuning.planning.plan import (
+    ComputePlan,
+    Created,
+    JobPlan,
+    Plan,
+    PlanReport,
+    Registration,
+    Serving,
+)
 from finetuning.planning.prices import Estimate, Nodes, Prices, Work, estimate
 from finetuning.planning.rules.compute import check_compute, training_nodes
 from finetuning.planning.rules.data import check_data
 from finetuning.planning.rules.endpoint import check_endpoint
 from finetuning.planning.rules.money import check_money
-
-#: The splits that the job trains on, is evaluated with, and that the endpoint is asked about.
-TRAIN, TEST, ASKED = "train_sft", "test_sft", "test_gen"
+from finetuning.recipes import Recipe
 
 
-class Settlement(BaseModel):
-    """What follows from run and facts, before anything is judged."""
-
-    model_config = ConfigDict(frozen=True)
-
-    settled: Settled
-    training: Nodes
-    serving: Nodes
-    gpus_per_node: int
-    rows_per_step: int
+def make_plan(run: FineTune, recipe: Recipe, key: str, facts: Facts, prices: Prices) -> PlanReport:
+    """Return the report of a run with every finding; without an error it holds the plan."""
+    return _Planner(run, recipe, key, facts, prices).report()
 
 
-def draft(run: FineTune, key: str, facts: Facts, prices: Prices) -> PlanReport:
-    """Return the plan of a run, with every finding; without errors it holds a ``Plan``."""
-    model = facts.model or ModelFacts()
-    compute = facts.compute or ComputeFacts()
-    settlement = _settle(run, facts, model, compute)
-    names = _names(run, key, settlement)
-    cost = _estimate(run, facts, settlement, prices)
-    findings = [
-        *_gate_findings(facts),
-        *settlement.settled.findings,
-        *_judged(run, key, names, facts, model, compute, settlement, cost),
-    ]
-    created = _would_create(run, names, settlement, compute, facts)
-    plan = None
-    if not errors(findings):
-        plan = _plan(run, facts, names, settlement, created, cost, findings)
-    return PlanReport(
-        findings=by_weight(findings),
-        parameters=settlement.settled.parameters,
-        would_create=created,
-        estimate=cost,
-        budget=run.budget,
-        plan=plan,
-    )
+def endpoint_name(run: FineTune, key: str) -> str:
+    """Return the name of the run's endpoint."""
+    return naming.endpoint_name(key, run.data.title, run.endpoint.name)
 
 
-def _settle(run: FineTune, facts: Facts, model: ModelFacts, compute: ComputeFacts) -> Settlement:
-    settled = Settled(parameters=[], findings=[])
-    if facts.component is not None and facts.component.declared:
-        settled = settle(
-            facts.component.declared, user=run.parameters.chosen(), card=model.card.defaults
+class _Planner:
+    """What follows from run and facts, each thing worked out once."""
+
+    def __init__(
+        self, run: FineTune, recipe: Recipe, key: str, facts: Facts, prices: Prices
+    ) -> None:
+        self.run, self.recipe, self.key, self.facts, self.prices = run, recipe, key, facts, prices
+        self.model = facts.model or ModelFacts()
+        self.compute = facts.compute or ComputeFacts()
+        self.serving = Serving(
+            endpoint=endpoint_name(run, key),
+            choice=run.endpoint,
+            nodes=Nodes(size=run.endpoint.instance_type, count=run.endpoint.instance_count),
         )
-    values = settled.all_values
-    training = training_nodes(run.compute, compute, _whole(values.get("num_nodes_finetune")))
-    size = compute.size(training.size)
-    gpus = max(1, size.gpus if size else 1)
-    per_gpu = _whole(values.get("per_device_train_batch_size")) * _whole(
-        values.get("gradient_accumulation_steps")
-    )
-    return Settlement(
-        settled=settled,
-        training=training,
-        serving=Nodes(size=run.endpoint.instance_type, count=run.endpoint.instance_count),
-        gpus_per_node=gpus,
-        rows_per_step=per_gpu * gpus * training.count,
-    )
-
-
-def _whole(value: object) -> int:
-    return max(1, value) if isinstance(value, int) else 1
-
-
-def names_of(run: FineTune, key: str) -> Names:
-    """Return the names that follow from the run alone; the display name needs the parameters."""
-    model = run.model.name
-    return Names(
-        job=naming.job_name(key),
-        display_name="",
-        experiment=naming.experiment_name(model, run.experiment),
-        endpoint=naming.endpoint_name(key, run.endpoint.name),
-        registered_name=naming.registered_model_name(model, run.registered_name),
-        version=naming.model_version(key),
-    )
-
-
-def _names(run: FineTune, key: str, settlement: Settlement) -> Names:
-    shown = naming.display_name(
-        run.model.name, dict(settlement.settled.all_values), settlement.gpus_per_node
-    )
-    return names_of(run, key).model_copy(update={"display_name": shown})
-
-
-def _estimate(
-    run: FineTune, facts: Facts, settlement: Settlement, prices: Prices
-) -> Estimate | None:
-    if not facts.splits or TRAIN not in facts.splits:
-        return None
-    values = settlement.settled.all_values
-    steps = values.get("max_steps")
-    train, test = facts.splits[TRAIN], facts.splits.get(TEST)
-    work = Work(
-        train_tokens=train.tokens,
-        test_tokens=test.tokens if test else 0,
-        train_rows=train.rows,
-        epochs=_whole(values.get("num_train_epochs")),
-        max_steps=steps if isinstance(steps, int) else -1,
-        rows_per_step=settlement.rows_per_step,
-    )
-    return estimate(
-        prices,
-        run.model.name,
-        work,
-        settlement.training,
-        settlement.serving,
-        endpoint_hours=run.endpoint.keep_hours if run.endpoint.keep else None,
-    )
-
-
-def _gate_findings(facts: Facts) -> list[Finding]:
-    gates = (facts.credential, facts.model, facts.component, facts.compute, facts.endpoint)
-    found = [one for gate in gates if gate is not None for one in gate.findings]
-    return [*facts.findings, *found]
-
-
-def _judged(
-    run: FineTune,
-    key: str,
-    names: Names,
-    facts: Facts,
-    model: ModelFacts,
-    compute: ComputeFacts,
-    settlement: Settlement,
-    cost: Estimate | None,
-) -> list[Finding]:
-    on_compute, on_endpoint = Report("compute"), Report("endpoint")
-    on_data, on_money = Report("data"), Report("money")
-    if facts.compute is not None:
-        check_compute(run.compute, compute, model.card, settlement.training, on_compute)
-    if facts.endpoint is not None:
-        check_endpoint(
-            run.endpoint, names.endpoint, key, facts.endpoint, compute, model.card, on_endpoint
-        )
-    _judge_splits(run, on_data)
-    if facts.splits is not None:
-        check_data(
-            facts.splits,
-            TRAIN,
-            TEST,
-            settlement.rows_per_step,
-            run.data.max_bad_share,
-            on_data,
-        )
-    if cost is not None:
-        check_money(cost, run.budget, on_money)
-    reports = (on_compute, on_data, on_endpoint, on_money)
-    return [one for report in reports for one in report.findings]
-
-
-def _judge_splits(run: FineTune, report: Report) -> None:
-    missing = [split for split in (TRAIN, TEST, ASKED) if split not in run.data.splits]
-    if missing:
-        report.error(
-            f"A run needs the splits {TRAIN}, {TEST} and {ASKED}; it lacks {', '.join(missing)}.",
-            "Add it to run.data.splits.",
+        self.registration = Registration(
+            name=naming.registered_model_name(run.model.name, run.data.title, run.registered_name),
+            version=naming.model_version(key),
         )
 
-
-def _would_create(
-    run: FineTune,
-    names: Names,
-    settlement: Settlement,
-    compute: ComputeFacts,
-    facts: Facts,
-) -> list[Created]:
-    created = []
-    if run.compute.name not in compute.clusters and run.compute.may_create:
-        detail = (
-            f"{run.compute.size}, 0 to {run.compute.max_nodes} nodes, {run.compute.tier}, "
-            f"given back after {run.compute.idle_minutes:g} idle minutes"
+    def report(self) -> PlanReport:
+        findings = by_weight(self._findings())
+        return PlanReport(
+            findings=findings,
+            parameters=self.settled.parameters,
+            would_create=list(self._would_create()),
+            estimate=self.estimate,
+            budget=self.run.budget,
+            plan=None if errors(findings) else self._plan(),
         )
-        created.append(Created(kind="cluster", name=run.compute.name, detail=detail))
-    for split in (TRAIN, TEST):
-        rows = facts.splits[split].rows if facts.splits and split in facts.splits else None
-        detail = f"{rows} rows of {run.data.dataset}" if rows is not None else run.data.dataset
-        created.append(Created(kind="data asset", name=split, detail=detail))
-    serving = settlement.serving
-    on = f"{settlement.training.count} x {settlement.training.size}"
-    served = f"{serving.count} x {serving.size}"
-    return [
-        *created,
-        Created(kind="job", name=names.job, detail=f"{names.display_name} on {on}"),
-        Created(kind="model", name=f"{names.registered_name}:{names.version}"),
-        Created(kind="endpoint", name=names.endpoint, detail="key authentication"),
-        Created(kind="deployment", name=run.endpoint.deployment, detail=served),
-    ]
 
+    @cached_property
+    def settled(self) -> Settled:
+        component = self.facts.component
+        if component is None or not component.declared:
+            return Settled(parameters=[], findings=[])
+        chosen = self.run.parameters.chosen()
+        return settle(self.recipe, component.declared, user=chosen, card=self.model.card.defaults)
 
-def _plan(
-    run: FineTune,
-    facts: Facts,
-    names: Names,
-    settlement: Settlement,
-    created: list[Created],
-    cost: Estimate | None,
-    findings: list[Finding],
-) -> Plan | None:
-    model, component = facts.model, facts.component
-    if model is None or model.foundation is None or component is None:
-        return None
-    if component.version is None or component.id is None:
-        return None
-    card = model.card
-    return Plan(
-        model=model.foundation,
-        component=component.version,
-        component_id=component.id,
-        parameters=settlement.settled.to_submit,
-        origins=settlement.settled.parameters,
-        training=settlement.training,
-        gpus_per_node=settlement.gpus_per_node,
-        rows_per_step=settlement.rows_per_step,
-        endpoint_nodes=settlement.serving,
-        finetune_sizes=list(card.finetune_sizes) if card.finetune_sizes is not None else None,
-        inference_sizes=list(card.inference_sizes) if card.inference_sizes is not None else None,
-        **names.model_dump(),
-        would_create=created,
-        estimate=cost,
-        budget=run.budget,
-        findings=by_weight(findings),
-    )
+    @cached_property
+    def training(self) -> Nodes:
+        return training_nodes(self.run.compute, self.compute, self._whole("num_nodes_finetune"))
+
+    @cached_property
+    def gpus_per_node(self) -> int:
+        size = self.compute.size(self.training.size)
+        return max(1, size.gpus if size else 1)
+
+    @cached_property
+    def rows_per_step(self) -> int:
+        per_gpu = self._whole("per_device_train_batch_size")
+        per_gpu *= self._whole("gradient_accumulation_steps")
+        return per_gpu * self.gpus_per_node * self.training.count
+
+    @cached_property
+    def display_name(self) -> str:
+        data = naming.short_name(self.run.data.title)
+        values = self.settled.all_values
+        return self.recipe.display_name(self.run.model.name, data, values, self.gpus_per_node)
+
+    @cached_property
+    def estimate(self) -> Estimate | None:
+        splits, splits_of = self.facts.splits, self.recipe.splits
+        if not splits or splits_of.train not in splits:
+            return None
+        steps = self.settled.all_values.get("max_steps")
+        train, test = splits[splits_of.train], splits.get(splits_of.test)
+        work = Work(
+            train_tokens=train.tokens,
+            test_tokens=test.tokens if test else 0,
+            train_rows=train.rows,
+            epochs=self._whole("num_train_epochs"),
+            max_steps=steps if isinstance(steps, int) else -1,
+            rows_per_step=self.rows_per_step,
+        )
+        return estimate(
+            self.prices,
+            self.run.model.name,
+            work,
+            self.training,
+            self.serving.nodes,
+            endpoint_hours=self.run.endpoint.keep_hours if self.run.endpoint.keep else None,
+        )
+
+    def _whole(self, name: str) -> int:
+        value = self.settled.all_values.get(name)
+        return max(1, value) if isinstance(value, int) else 1
+
+    def _findings(self) -> list[Finding]:
+        facts = self.facts
+        gates = (facts.credential, facts.model, facts.component, facts.compute, facts.endpoint)
+        asked = [finding for gate in gates if gate is not None for finding in gate.findings]
+        return [*facts.findings, *asked, *self.settled.findings, *self._checked()]
+
+    def _checked(self) -> Iterator[Finding]:
+        run, card = self.run, self.model.card
+        compute, data, on_endpoint = Report("compute"), Report("data"), Report("endpoint")
+        money = Report("money")
+        if self.facts.compute is not None:
+            check_compute(run.compute, self.compute, card, self.training, compute)
+        self._check_splits(data)
+        if self.facts.splits is not None:
+            check_data(
+                self.facts.splits,
+                self.recipe.splits,
+                self.rows_per_step,
+                run.data.max_bad_share,
+                data,
+            )
+        if self.facts.endpoint is not None:
+            self._check_endpoint(self.facts.endpoint, on_endpoint)
+        if self.estimate is not None:
+            check_money(self.estimate, run.budget, money)
+        for report in (compute, data, on_endpoint, money):
+            yield from report.findings
+
+    def _check_endpoint(self, found: EndpointFacts, report: Report) -> None:
+        check_endpoint(self.serving, self.key, found, self.compute, self.model.card, report)
+
+    def _check_splits(self, report: Report) -> None:
+        needed = self.recipe.splits
+        missing = [split for split in needed.all if split not in self.run.data.splits]
+        if missing:
+            report.error(
+                f"A run needs the splits {needed.train}, {needed.test} and {needed.asked}; "
+                f"it lacks {', '.join(missing)}.",
+                "Add it to run.data.splits.",
+            )
+
+    def _would_create(self) -> Iterator[Created]:
+        chosen, serving = self.run.compute, self.serving.nodes
+        if chosen.name not in self.compute.clusters and chosen.may_create:
+            detail = (
+                f"{chosen.size}, 0 to {chosen.max_nodes} nodes, {chosen.tier}, "
+                f"given back after {chosen.idle_minutes:g} idle minutes"
+            )
+            yield Created(kind="cluster", name=chosen.name, detail=detail)
+        splits = self.facts.splits or {}
+        for split in (self.recipe.splits.train, self.recipe.splits.test):
+            rows = f"{splits[split].rows} rows of " if split in splits else ""
+            detail = f"{rows}{self.run.data.dataset}"
+            yield Created(kind="data asset", name=split, detail=detail)
+        on = f"{self.display_name} on {self.training.count} x {self.training.size}"
+        yield Created(kind="job", name=naming.job_name(self.key), detail=on)
+        yield Created(kind="model", name=f"{self.registration.name}:{self.registration.version}")
+        yield Created(kind="endpoint", name=self.serving.endpoint, detail="key authentication")
+        served = f"{serving.count} x {serving.size}"
+        yield Created(kind="deployment", name=self.run.endpoint.deployment, detail=served)
+
+    def _plan(self) -> Plan | None:
+        component = self.facts.component
+        if self.model.foundation is None or component is None or component.version is None:
+            return None
+        allowed = self.model.card.finetune_sizes
+        return Plan(
+            recipe=self.recipe.name,
+            data=self.run.data,
+            test=self.run.test,
+            waiting=self.run.waiting,
+            job=JobPlan(
+                name=naming.job_name(self.key),
+                display_name=self.display_name,
+                experiment=naming.experiment_name(
+                    self.recipe.experiment, self.run.model.name, self.run.experiment
+                ),
+                component=component.version,
+                model=self.model.foundation,
+                parameters=self.settled.to_submit,
+                nodes=self.training,
+                gpus_per_node=self.gpus_per_node,
+                rows_per_step=self.rows_per_step,
+            ),
+            compute=ComputePlan(
+                choice=self.run.compute, allowed=None if allowed is None else list(allowed)
+            ),
+            registration=self.registration,
+            serving=self.serving,
+            estimate=self.estimate,
+            budget=self.run.budget,
+        )

@@ -12,28 +12,28 @@ from finetuning.planning.prices import CostLine, Estimate
 MARKS = {"error": "❌ error", "warning": "⚠️ warning", "note": "note"}
 
 
-def as_markdown(draft: PlanReport) -> str:
+def as_markdown(report: PlanReport) -> str:
     """Return the whole report: findings, what would be created, cost, parameters."""
     parts = [
-        f"# {verdict(draft)}",
+        f"# {verdict(report)}",
         "## Findings",
-        table(["gate", "level", "what", "what to change"], _findings(draft.findings)),
+        table(["gate", "level", "what", "what to change"], _findings(report.findings)),
         "## Would be created",
         table(
             ["kind", "name", "detail"],
-            [[one.kind, one.name, one.detail] for one in draft.would_create],
+            [[one.kind, one.name, one.detail] for one in report.would_create],
         ),
         "## Estimated cost",
-        cost_text(draft.estimate, draft.budget),
+        cost_text(report.estimate, report.budget),
         "## Parameters",
-        table(["name", "value", "origin"], parameter_rows(draft.parameters)),
+        table(["name", "value", "origin"], parameter_rows(report.parameters)),
     ]
     return "\n\n".join(parts)
 
 
-def verdict(draft: PlanReport) -> str:
+def verdict(report: PlanReport) -> str:
     """Return the plan's outcome in one line."""
-    count = len(errors(draft.findings))
+    count = len(errors(report.findings))
     if count:
         return f"The plan is refused: {count} error{'s' if count > 1 else ''}. Nothing is created."
     return "The plan holds."

@@ -8,6 +8,7 @@ from finetuning.errors import BudgetExceeded
 from finetuning.form.run import StepComputes
 from finetuning.planning.prices import CostLine, Estimate, Nodes, Prices, cost_line, total
 from finetuning.planning.report import cost_table, table
+from finetuning.recipes import Step
 
 
 class Metered(BaseModel):
@@ -65,20 +66,6 @@ class Meter:
 TRAINING = "training"
 
 
-#: Which of the run's computes each published step of the component runs on.
-COMPUTE_OF_STEP = {
-    "ft_nlp_common_validation": "model_import",
-    "chat_completion_model_import": "model_import",
-    "chat_completion_datapreprocess": "preprocess",
-    "chat_completion_finetune": "finetune",
-    "ft_nlp_model_converter": "finetune",
-}
-
-
-#: The only step that runs on more than one node.
-DISTRIBUTED = "chat_completion_finetune"
-
-
 class Actual(BaseModel):
     """What was spent, by what it was spent on."""
 
@@ -98,14 +85,14 @@ class Actual(BaseModel):
         return [line for line in self.lines if line.what.split(":")[0] == what]
 
 
-def step_nodes(step: str, training: Nodes, steps: StepComputes) -> Nodes:
+def step_nodes(step: Step, training: Nodes, steps: StepComputes) -> Nodes:
     """Return the nodes on which a step of the pipeline runs.
 
     A step without a compute of its own runs on the fine-tune's; so is one counted whose cluster's
     size the run does not name, which is at worst too dear.
     """
-    own = getattr(steps, COMPUTE_OF_STEP.get(step, "finetune"))
-    count = training.count if step == DISTRIBUTED else 1
+    own = steps.of(step.compute)
+    count = training.count if step.distributed else 1
     if own is not None and own.instance_type:
         return Nodes(size=own.instance_type, count=count)
     return Nodes(size=training.size, count=count, low_priority=training.low_priority)

@@ -19,6 +19,7 @@ from prefect.events import emit_event
 from finetuning.azure import naming, ownership
 from finetuning.azure.ownership import Decision
 from finetuning.errors import BudgetExceeded
+from finetuning.planning.planner import endpoint_name
 from flows.lifecycle.runs import read_parameters
 
 RUN_ENDED = "fine-tune.run.ended"
@@ -40,7 +41,7 @@ def names_on_azure(flow_run: FlowRun) -> dict[str, str]:
     key = naming.run_key(str(flow_run.id), run.key)
     return {
         "job": naming.job_name(key),
-        "endpoint": naming.endpoint_name(key, run.endpoint.name),
+        "endpoint": endpoint_name(run, key),
     }
 
 

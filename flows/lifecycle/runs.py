@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from prefect import Task, get_run_logger
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import SetStateStatus
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from finetuning.azure.naming import job_name, run_key
 from finetuning.azure.ownership import Owner
 from finetuning.form.run import FineTune
-from tasks.step import REPEATED, step
+from tasks.step import REPEATED
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
@@ -36,18 +36,11 @@ HEARTBEAT = "prefect.flow-run.heartbeat"
 GRACE = timedelta(minutes=15)
 
 
-P = ParamSpec("P")
+#: How a task asks Prefect's server: again while it does not answer.
+ASKED: dict[str, Any] = {"cache_policy": NO_CACHE, **REPEATED}
 
 
-R = TypeVar("R")
-
-
-def question(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """Make a function a task that asks Prefect's server, again while it does not answer."""
-    return step(name, cache_policy=NO_CACHE, **REPEATED)
-
-
-@question("Ask which runs live")
+@task(name="Ask which runs live", **ASKED)
 def find_owners(
     flow: str, flow_run_ids: set[str], silent: timedelta, pending: timedelta, *, dry_run: bool
 ) -> list[Owner]:
@@ -84,8 +77,8 @@ def _judged(
 def _offered_again(client: SyncPrefectClient, run: FlowRun, pending: timedelta) -> FlowRun:
     """Offer a run again that was claimed and not begun in time: its worker is gone.
 
-    If it is only slow, two processes may begin the run; all but one step back
-    (``flows/one_process.py``). Not forced: a run that has ended meanwhile stays as it is.
+    If it is only slow, two processes may begin the run; all but one step back (``single_owner``).
+    Not forced: a run that has ended meanwhile stays as it is.
     """
     if run.state is None or not run.state.is_pending() or run.deployment_id is None:
         return run
@@ -232,7 +225,7 @@ class Waiting(BaseModel):
     wake: datetime | None
 
 
-@question("Ask which runs are suspended")
+@task(name="Ask which runs are suspended", **ASKED)
 def find_suspended(flow: str) -> list[Waiting]:
     """Return the flow's runs that wait for their job without a process."""
     with get_client(sync_client=True) as client:
@@ -252,7 +245,7 @@ def _waiting(run: FlowRun) -> Waiting:
     )
 
 
-@step("Resume what waited", cache_policy=NO_CACHE)
+@task(name="Resume what waited", cache_policy=NO_CACHE)
 def resume_runs(runs: list[Waiting]) -> list[str]:
     """Resume these runs; return the names of those that were still suspended."""
     with get_client(sync_client=True) as client:

@@ -10,63 +10,59 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from math import ceil
-from typing import Any
 from uuid import uuid4
 
 import httpx
 from prefect import get_run_logger
 from prefect.flow_runs import suspend_flow_run
-from prefect.futures import PrefectFuture
 from prefect.runtime import deployment
 
-from finetuning.azure.settings import Settings
 from finetuning.errors import SettingsError
+from finetuning.form.context import RunContext
 from finetuning.form.results import SubmittedJob
-from finetuning.form.run import FineTune
+from finetuning.form.run import Waiting
+from finetuning.planning.plan import Plan
+from flows.lifecycle.cleanup import Guard
 from flows.lifecycle.runs import GRACE
-from tasks.budget import Spending
 from tasks.training import has_training_ended
 
 #: The shortest sleep worth ending a process for, in seconds.
 LEAST_S = 60.0
 
 
-def refuse_to_suspend_alone(run: FineTune) -> None:
+def refuse_to_suspend_alone(waiting: Waiting) -> None:
     """Refuse, before anything is created, what could never be resumed.
 
     Raises:
         SettingsError: the run shall be suspended, but has no deployment.
     """
-    if run.waiting == "suspended" and deployment.id is None:
+    if waiting == "suspended" and deployment.id is None:
         raise SettingsError(
             "run.waiting is 'suspended', but this run has no deployment that could resume it. "
-            "Trigger the deployment fine-tune/weekly, or set run.waiting to 'attached'."
+            "Trigger the deployment fine-tune/run, or set run.waiting to 'attached'."
         )
 
 
 def suspend_while_training(
-    settings: Settings,
-    run: FineTune,
-    job: SubmittedJob,
-    begun: list[PrefectFuture[Any]],
-    spending: Spending,
+    context: RunContext, plan: Plan, job: SubmittedJob, guard: Guard
 ) -> None:
     """End this process until the job has ended; return at once where there is nothing to gain.
 
-    What was ``begun`` beside the job is waited for first: the process would take it along. Where
+    What was begun beside the job is waited for first: the process would take it along. Where
     Prefect's server does not take the suspension, the run waits here as an attached one does.
 
     Raises:
         Pause: Prefect's signal that ends the process; the run begins again from the top.
     """
-    if run.waiting != "suspended" or has_training_ended(settings, job.name):
+    limits = context.deadlines
+    if plan.waiting != "suspended" or has_training_ended(context.settings, job.name):
         return
-    for future in begun:
-        future.wait(run.deadlines.deployment_minutes * 60)
-    left = run.deadlines.training_minutes * 60 - job.age(datetime.now(UTC))
+    for future in guard.begun:
+        future.wait(limits.deployment_minutes * 60)
+    left = limits.training_minutes * 60 - job.age(datetime.now(UTC))
     if left <= 0:
         return
-    wake = min(left, max(spending.seconds_left(), LEAST_S))
+    wake = min(left, max(guard.spending.seconds_left(), LEAST_S))
     timeout = ceil(wake + GRACE.total_seconds())
     try:
         # A key of its own, or Prefect takes a second suspension for the first, which is over.

@@ -15,7 +15,7 @@ import pytest
 from deployments.local_stack import ROOT
 from tests.conftest import RunningEmulator
 from tests.deployments.conftest import Stack
-from tests.flows.conftest import small
+from tests.support.runs import small
 
 pytestmark = [
     pytest.mark.slow,

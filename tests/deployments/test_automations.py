@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import run_python
-from tests.deployments.conftest import Server, Stack, until
+from tests.deployments.conftest import Stack
+from tests.support.prefect_servers import Server
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 

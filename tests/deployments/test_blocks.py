@@ -9,7 +9,7 @@ import sys
 
 from deployments.local_stack import ROOT
 from tests.conftest import RunningEmulator, run_python
-from tests.deployments.conftest import Server
+from tests.support.prefect_servers import Server
 
 TYPES = {"azure-ml-workspace", "azure-ml-credential"}
 

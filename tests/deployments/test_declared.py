@@ -13,7 +13,8 @@ import pytest
 
 from deployments.declared import declarations
 from deployments.local_stack import ROOT
-from tests.deployments.conftest import Server, Stack, server_in
+from tests.deployments.conftest import Stack, server_in
+from tests.support.prefect_servers import Server
 
 pytestmark = pytest.mark.slow
 

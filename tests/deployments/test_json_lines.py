@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from deployments.json_lines import JSON_LOGS, JsonLines
-from finetuning.azure.naming import endpoint_name, job_name, run_key
+from finetuning.form.run import FineTune
 from tests.conftest import run_python
-from tests.deployments.conftest import Server
+from tests.support.prefect_servers import Server
+from tests.support.runs import names
 
 PROGRAM = """
 from prefect import flow, get_run_logger, task
@@ -55,9 +56,9 @@ def test_every_line_carries_the_ids_of_the_run(server: Server) -> None:
     lines = [json.loads(line) for line in (done.stdout + done.stderr).splitlines() if line]
     in_task = next(one for one in lines if one["message"] == "in a task, with a value")
     broke = next(one for one in lines if one["message"] == "it broke")
-    key = run_key("", "a-key")
-    assert in_task["job"] == job_name(key)
-    assert in_task["endpoint"] == endpoint_name(key)
+    job, endpoint = names(FineTune(key="a-key"))
+    assert in_task["job"] == job
+    assert in_task["endpoint"] == endpoint
     assert in_task["flow_run_id"] == broke["flow_run_id"]
     assert in_task["task_run_name"].startswith("step-")
     assert "ValueError: with this" in broke["exception"]

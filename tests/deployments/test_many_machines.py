@@ -18,9 +18,9 @@ import pytest
 from deployments.local_stack import ROOT, free_port, running
 from tests.conftest import RunningEmulator, run_python
 from tests.deployments.balancer import balancer
-from tests.deployments.conftest import QUICK, Server, until
 from tests.support.databases import POSTGRES, REDIS, postgres, redis
-from tests.support.prefect_servers import assert_sound
+from tests.support.prefect_servers import QUICK, Server, assert_sound
+from tests.support.waiting import until
 
 RUNS = 20
 LIMIT = 5

@@ -15,7 +15,8 @@ from prefect.states import AwaitingRetry, Completed, Crashed, Pending, Running, 
 
 from deployments.local_stack import ROOT, running
 from flows.lifecycle.single_owner import owning_state
-from tests.deployments.conftest import Server, until
+from tests.support.prefect_servers import Server
+from tests.support.waiting import until
 
 
 def running_state() -> State[None]:

@@ -12,9 +12,9 @@ import pytest
 
 from deployments.local_stack import free_port, running
 from tests.conftest import RunningEmulator, environment
-from tests.deployments.conftest import QUICK, Server, until
 from tests.support.databases import POSTGRES, postgres
-from tests.support.prefect_servers import prefect_server
+from tests.support.prefect_servers import QUICK, Server, prefect_server
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,6 @@ from prefect.states import Cancelled
 
 from deployments.automations import Limits, automations
 from deployments.local_stack import ROOT, free_port, running
-from finetuning.azure.naming import endpoint_name, job_name, run_key
 from finetuning.errors import DeadlineExceeded, SettingsError
 from finetuning.form.run import FineTune
 from flows.fine_tune import fine_tune
@@ -29,9 +28,11 @@ from flows.lifecycle.runs import GRACE
 from flows.reap import reap
 from flows.resume import resume
 from tests.conftest import RunningEmulator, running_emulator
-from tests.flows.conftest import endless, small
-from tests.flows.watching import QUICK, Stage, until
+from tests.support.prefect_servers import QUICK
 from tests.support.prefect_servers import prefect_server as own_server
+from tests.support.runs import endless, names, small
+from tests.support.stage import Stage
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 #: What the server makes of an event that names a run it does not have.
@@ -96,10 +97,8 @@ def install(stage: Stage) -> None:
 
 def suspended(**changes: Any) -> tuple[FineTune, str, str]:
     """A run that waits suspended, with the names of its job and endpoint."""
-    chosen = uuid.uuid4().hex
-    run = small(chosen, waiting="suspended", **changes)
-    key = run_key("", chosen)
-    return run, job_name(key), endpoint_name(key)
+    run = small(uuid.uuid4().hex, waiting="suspended", **changes)
+    return run, *names(run)
 
 
 def is_suspended(run: FlowRun) -> bool:
@@ -219,7 +218,7 @@ def test_a_run_without_a_deployment_cannot_be_suspended(
 ) -> None:
     before = azure_env.requests()[-1:]
 
-    with pytest.raises(SettingsError, match="Trigger the deployment fine-tune/weekly"):
+    with pytest.raises(SettingsError, match="Trigger the deployment fine-tune/run"):
         fine_tune(small(uuid.uuid4().hex, waiting="suspended"))
 
     assert azure_env.requests()[-1:] == before

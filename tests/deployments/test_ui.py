@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.deployments.conftest import Stack, until
+from tests.deployments.conftest import Stack
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, Request

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finetuning.azure.naming import endpoint_name, job_name, run_key
+from finetuning.azure.naming import run_key
 from finetuning.form.run import FineTune
 from tests.conftest import RunningEmulator, environment, running_emulator
 from tests.faults.cases import GIVES_UP_S, MESSAGE, Case, Outcome
 from tests.faults.one_run import ForkedRun, preload
 from tests.faults.positions import Position, positions_of
 from tests.faults.secrets_seen import Secrets
+from tests.support.runs import names
 
 #: Longest that one run may take before it counts as hanging.
 RUN_WITHIN_S = 240.0
@@ -140,7 +141,7 @@ class Shard:
         found += [f"deployment {one['name']}" for one in summary["deployments"]]
         ended = ("Completed", "Failed", "Canceled")
         found += [f"job {one['name']}" for one in summary["jobs"] if one["status"] not in ended]
-        mine = (endpoint_name(short), job_name(short), short)
+        mine = (*names(tiny_run(key, 0)), short)
         found += [f"process {one}" for one in summary["processes"] if any(m in one for m in mine)]
         return found
 

@@ -11,7 +11,7 @@ from finetuning.errors import AnswerError, DeploymentFailed, JobFailed
 from finetuning.form.results import Result
 from flows.fine_tune import fine_tune
 from tests.conftest import RunningEmulator
-from tests.flows.conftest import small
+from tests.support.runs import small
 
 pytestmark = pytest.mark.slow
 

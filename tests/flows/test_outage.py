@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,23 +11,19 @@ import pytest
 from prefect import State
 
 from deployments.local_stack import free_port
-from finetuning.azure.naming import endpoint_name, job_name, run_key
 from finetuning.form.run import FineTune
 from flows.fine_tune import fine_tune
 from tests.conftest import RunningEmulator
-from tests.flows.conftest import endless, small
-from tests.flows.watching import QUICK, Stage, until
+from tests.support.prefect_servers import QUICK
 from tests.support.prefect_servers import prefect_server as own_server
+from tests.support.runs import endless, names, small
+from tests.support.stage import Stage
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
-#: Seconds that Prefect's server stays away: longer than a start of it takes.
-AWAY_S = 20.0
-
-
-def names(run: FineTune) -> tuple[str, str]:
-    key = run_key("", run.key)
-    return job_name(key), endpoint_name(key)
+#: What a run logs that could not send its events to Prefect's server.
+MET = "Unable to connect to 'ws://127.0.0.1"
 
 
 def status_of(emulator: RunningEmulator, job: str) -> str | None:
@@ -40,7 +35,7 @@ def fresh(emulator: RunningEmulator) -> Iterator[FineTune]:
     """A run of its own, after which none of its endpoints may be there."""
     run = small(uuid.uuid4().hex)
     yield run
-    assert names(run)[1] not in [one["name"] for one in emulator.summary()["endpoints"]]
+    assert names(run).endpoint not in [one["name"] for one in emulator.summary()["endpoints"]]
 
 
 def test_a_run_outlasts_a_prefect_server_that_goes_away(
@@ -52,9 +47,9 @@ def test_a_run_outlasts_a_prefect_server_that_goes_away(
         stage = Stage(emulator, {**emulator.env, **settings, **QUICK}, tmp_path)
         script = stage.script(fresh)
         process = script.__enter__()
-        until("the job is there", lambda: stage.job(names(fresh)[0]))
+        until("the job is there", lambda: stage.job(names(fresh).job))
     try:
-        threading.Event().wait(AWAY_S)
+        until("the run has met the outage", lambda: MET in stage.log_of("run"))
         assert process.poll() is None
         with own_server(home, port):
             assert process.wait(200) == 0
@@ -69,7 +64,7 @@ def test_a_run_outlasts_a_prefect_server_that_goes_away(
 def test_azure_away_while_the_job_trains_is_ridden_out(
     stage: RunningEmulator, fresh: FineTune
 ) -> None:
-    job, _ = names(fresh)
+    job = names(fresh).job
     started = stage.summary()["jobs_started"]
     for fault in (
         {"kind": "status", "status": 503, "times": 4},
@@ -98,7 +93,7 @@ def test_a_flow_that_times_out_cancels_its_job_and_says_so(
 
     assert state.name == "TimedOut", state
     assert "30" in str(state.message)
-    assert status_of(stage, names(fresh)[0]) in (None, "Canceled")
+    assert status_of(stage, names(fresh).job) in (None, "Canceled")
 
 
 def test_a_wait_past_its_deadline_cancels_the_job_and_names_the_deadline(
@@ -109,4 +104,4 @@ def test_a_wait_past_its_deadline_cancels_the_job_and_names_the_deadline(
 
     assert state.is_failed()
     assert "run.deadlines.training_minutes" in str(state.message)
-    assert status_of(stage, names(fresh)[0]) == "Canceled"
+    assert status_of(stage, names(fresh).job) == "Canceled"

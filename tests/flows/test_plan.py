@@ -15,14 +15,14 @@ import pytest
 from prefect import flow
 
 from finetuning.azure import naming
-from finetuning.azure.ownership import Ownership
-from finetuning.azure.settings import load_settings
 from finetuning.errors import PlanRefused
 from finetuning.form.run import FineTune
 from finetuning.planning.findings import errors
 from finetuning.planning.plan import Plan, PlanReport
-from flows.plan import main, plan, settle_plan
+from flows.plan import main, plan
+from tasks.plan import settle_plan
 from tests.conftest import ROOT, RunningEmulator
+from tests.support.runs import context_of
 
 WRITES = ("PUT", "PATCH", "DELETE")
 
@@ -65,11 +65,11 @@ def test_the_tutorials_run_is_planned_without_an_error(planning: RunningEmulator
     assert made["job"] == f"fine-tune-{key}"
     assert made["endpoint"] == f"ultrachat-completion-{key}"
     assert made["cluster"] == "not-there-yet"
-    assert found.plan.model.version == "16"
-    assert found.plan.component == "0.0.82"
-    assert found.plan.gpus_per_node == 8
-    assert found.plan.parameters["learning_rate"] == 5e-6
-    assert found.plan.parameters["deepspeed_stage"] == "2"
+    assert found.plan.job.model.version == "16"
+    assert found.plan.job.component == "0.0.82"
+    assert found.plan.job.gpus_per_node == 8
+    assert found.plan.job.parameters["learning_rate"] == 5e-6
+    assert found.plan.job.parameters["deepspeed_stage"] == "2"
     assert found.estimate is not None and found.estimate.total > 0
 
 
@@ -124,7 +124,7 @@ def test_a_cards_foreign_defaults_are_dropped_with_a_warning(planning: RunningEm
 
     assert texts(found) == []
     assert found.plan is not None
-    assert "learning_rate_min" not in found.plan.parameters
+    assert "learning_rate_min" not in found.plan.job.parameters
     warned = [one.what for one in found.findings if one.level == "warning"]
     assert any("learning_rate_min" in one for one in warned)
 
@@ -148,8 +148,7 @@ def test_one_error_is_enough_to_refuse(
 
 @flow
 def settle(run: FineTune) -> Plan:
-    owner = Ownership(flow_run_id="r", key=naming.run_key("r", run.key), tags={})
-    return settle_plan(load_settings(), run, owner)
+    return settle_plan(context_of(run), run)
 
 
 def test_a_run_with_errors_is_refused_with_all_of_them(planning: RunningEmulator) -> None:
@@ -165,12 +164,22 @@ def test_a_run_with_errors_is_refused_with_all_of_them(planning: RunningEmulator
     assert "deepspeed_stage" in str(refused.value)
 
 
+def test_a_misspelt_recipe_is_refused_with_the_nearest(planning: RunningEmulator) -> None:
+    found = planned(recipe="chat_completoin")
+
+    (said,) = texts(found)
+    assert found.plan is None
+    assert said.startswith("recipe: There is no recipe 'chat_completoin' (run.recipe).")
+    assert "Did you mean 'chat_completion'?" in said
+
+
 def test_a_run_without_errors_is_settled(planning: RunningEmulator) -> None:
     found = settle(FineTune(key=uuid.uuid4().hex))
 
-    assert found.finetune_sizes is not None and "Standard_ND40rs_v2" in found.finetune_sizes
-    assert found.rows_per_step == 8
-    assert found.training.size == "Standard_ND40rs_v2"
+    allowed = found.compute.allowed
+    assert allowed is not None and "Standard_ND40rs_v2" in allowed
+    assert found.job.rows_per_step == 8
+    assert found.job.nodes.size == "Standard_ND40rs_v2"
 
 
 def test_without_settings_the_plan_says_what_to_set(
@@ -217,7 +226,7 @@ def test_without_a_prefect_server_the_command_plans_the_same(
     assert done.returncode == 1, done.stderr
     assert "The plan is refused" in done.stdout
     report = json.loads((tmp_path / "var/plan/report.json").read_text())
-    there = json.loads(json.dumps(planned(model={"version": "15"}).report()))
+    there = json.loads(json.dumps(planned(model={"version": "15"}).as_data()))
     assert report["parameters"] == there["parameters"]
     assert [(one["gate"], one["level"]) for one in report["findings"]] == [
         (one["gate"], one["level"]) for one in there["findings"]

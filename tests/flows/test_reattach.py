@@ -6,26 +6,25 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from prefect import flow
 
-from finetuning.azure.naming import endpoint_name, job_name, run_key
-from finetuning.azure.ownership import Ownership, ownership_tags
-from finetuning.azure.settings import load_settings
 from finetuning.errors import AnswerError, DeploymentFailed
 from finetuning.form.results import Result
 from finetuning.form.run import FineTune
+from finetuning.planning.plan import Serving
+from finetuning.planning.prices import Nodes
 from flows.fine_tune import fine_tune
 from flows.reap import reap
 from tasks.deployment import deploy_model
 from tasks.endpoint import create_endpoint, delete_endpoint
 from tests.conftest import RunningEmulator
-from tests.flows.conftest import small
-from tests.flows.watching import Stage, until
-from tests.flows.watching import stage as watched_stage
+from tests.support.runs import context_of, names, small
+from tests.support.stage import Stage
+from tests.support.stage import stage as watched_stage
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -62,26 +61,18 @@ def kept(
 def remove(run: FineTune) -> None:
     @flow
     def removing() -> None:
-        delete_endpoint(
-            load_settings(), endpoint_name(run_key("", run.key)), owner(run), run.deadlines
-        )
+        delete_endpoint(context_of(run), names(run).endpoint)
 
     removing()
-
-
-def owner(run: FineTune) -> Ownership:
-    key, now = run_key("", run.key), datetime.now(UTC)
-    tags = ownership_tags("fine-tune", "test", key, now, timedelta(hours=1))
-    return Ownership(flow_run_id="test", key=key, tags=tags)
 
 
 @flow
 def served_again(run: FineTune, model: str) -> str:
     """Endpoint and deployment as the fine-tune makes them, without the fine-tune."""
-    name = create_endpoint(
-        load_settings(), endpoint_name(run_key("", run.key)), owner(run), run.deadlines
-    )
-    return str(deploy_model(load_settings(), name, run.endpoint, model, owner(run), run.deadlines))
+    nodes = Nodes(size=run.endpoint.instance_type, count=run.endpoint.instance_count)
+    serving = Serving(endpoint=names(run).endpoint, choice=run.endpoint, nodes=nodes)
+    create_endpoint(context_of(run), serving.endpoint)
+    return str(deploy_model(context_of(run), serving, model))
 
 
 def test_a_run_with_the_same_key_adopts_everything_that_is_there(
@@ -108,9 +99,7 @@ def test_a_kept_endpoint_survives_the_reaper(
 
     reap()
 
-    assert endpoint_name(run_key("", run.key)) in [
-        one["name"] for one in stage.summary()["endpoints"]
-    ]
+    assert names(run).endpoint in [one["name"] for one in stage.summary()["endpoints"]]
 
 
 def test_a_failed_deployment_is_replaced_under_its_own_name(
@@ -137,14 +126,14 @@ def test_a_retried_run_goes_on_from_its_own_job(emulator: RunningEmulator, tmp_p
         flow_run = watched.trigger("retried", run)
         state = watched.ended(flow_run)
         assert state.is_failed() and AnswerError.__name__ in str(state.message), state
-        endpoint = endpoint_name(run_key(str(flow_run)))
+        job, endpoint = names(run, str(flow_run))
         assert endpoint not in watched.endpoints()
 
         retry(watched, str(flow_run))
 
         until("it runs again", lambda: watched.flow_run(flow_run).run_count == 2)
         assert watched.ended(flow_run).is_completed()
-        assert watched.job(job_name(run_key(str(flow_run)))) == "Completed"
+        assert watched.job(job) == "Completed"
     assert emulator.summary()["jobs_started"] == started + 1
     assert endpoint not in watched.endpoints()
 

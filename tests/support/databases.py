@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deployments.local_stack import free_port, running
-from tests.deployments.conftest import until
+from tests.support.waiting import until
 
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 REDIS = shutil.which("redis-server")

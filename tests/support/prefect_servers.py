@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from deployments import local_stack
+from tests.support.waiting import until
+
+#: Servers, runners and runs look often, so that a test waits for what happens and not for a poll.
+QUICK = {
+    "PREFECT_SERVER_SERVICES_TRIGGERS_PROACTIVE_GRANULARITY": "1",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+    "PREFECT_RUNNER_POLL_FREQUENCY": "2",
+    "PREFECT_LOGGING_TO_API_ENABLED": "true",
+    **local_stack.keep_heartbeats(),
+}
 
 #: How much of each error a failing test shows: its first and last line say what it was.
 SHOWN = 300
@@ -63,3 +78,60 @@ def assert_sound(*logs: Path, expected: tuple[str, ...] = ()) -> None:
         if not any(text in error for text in (local_stack.ONE_WRITER, *expected))
     ]
     assert not errors, "\n".join(errors)
+
+
+@dataclass
+class Server:
+    """A Prefect server in a process of its own."""
+
+    env: dict[str, str]
+    home: Path
+
+    @property
+    def api(self) -> str:
+        return self.env["PREFECT_API_URL"]
+
+    @property
+    def ui(self) -> str:
+        return self.api.removesuffix("/api")
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        login = self.env.get("PREFECT_API_AUTH_STRING", "").split(":")
+        auth = (login[0], login[1]) if len(login) == 2 else None
+        verify = ssl.create_default_context(cafile=self.env.get("PREFECT_API_SSL_CERT_FILE"))
+        with httpx.Client(trust_env=False, timeout=60, auth=auth, verify=verify) as http:
+            for last in (False, False, False, False, False, True):
+                try:
+                    answer = http.request(method, f"{self.api}{path}", json=body)
+                except httpx.TransportError:  # one of two servers was killed under the request
+                    if last:
+                        raise
+                    continue
+                if answer.status_code != 503:  # SQLite was locked; Prefect's client repeats too
+                    break
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        return dict(self.ask("GET", f"/deployments/name/{name}"))
+
+    def serves(self, name: str) -> bool:
+        """Whether a runner or worker is there that would begin the deployment's runs."""
+        try:
+            return bool(self.deployment(name)["status"] == "READY")
+        except httpx.HTTPStatusError:  # not made yet
+            return False
+
+    def trigger(self, name: str, parameters: dict[str, Any]) -> str:
+        """Trigger a deployment; the flow run's id."""
+        path = f"/deployments/{self.deployment(name)['id']}/create_flow_run"
+        return str(self.ask("POST", path, {"parameters": parameters})["id"])
+
+    def state(self, flow_run: str) -> str:
+        return str(self.ask("GET", f"/flow_runs/{flow_run}")["state"]["type"])
+
+    def ended(self, flow_run: str, seconds: float = 240) -> str:
+        """Wait for a run to end; its last state's type."""
+        final = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+        until(f"run {flow_run} ends", lambda: self.state(flow_run) in final, seconds)
+        return self.state(flow_run)

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from finetuning.azure.credentials import find_credential
-from finetuning.azure.settings import Settings, load_settings
 from tests.conftest import RunningEmulator
+
+WRITES = ("PUT", "PATCH", "DELETE")
 
 
 @pytest.fixture
-def settings(azure_env: RunningEmulator) -> Iterator[Settings]:
-    """The emulator's workspace, with a credential that no other test has asked for."""
-    find_credential.cache_clear()
-    yield load_settings()
-    find_credential.cache_clear()
+def nothing_is_written(emulator: RunningEmulator) -> Iterator[None]:
+    """Whatever the test does, the emulator saw no request that changes anything."""
+    seen = emulator.requests()
+    before = seen[-1]["index"] if seen else 0
+    yield
+    assert [one for one in emulator.requests(after=before) if one["method"] in WRITES] == []

@@ -1,42 +1,60 @@
-"""The way into a workspace, with the real credential chain over TLS: what works, what is said."""
+"""Connecting and its gate against the emulator: what works, and what is said where it does not."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from io import StringIO
+import uuid
+from pathlib import Path
 
 import pytest
 from prefect import flow
 
-from finetuning.azure.client import open_client, open_registry
-from finetuning.azure.clouds import management_scope
-from finetuning.azure.run_history import get_steps, history_url
-from finetuning.azure.service_errors import service_errors
-from finetuning.azure.settings import Settings
-from finetuning.errors import CredentialError, ResourceMissing, SettingsError
-from finetuning.form.results import Connected
-from tasks.connection import connect
-from tests.conftest import ROOT, RunningEmulator, environment
-
-
-@pytest.fixture(autouse=True)
-def nobody_at_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", StringIO())
+from finetuning.azure.settings import Settings, load_settings
+from finetuning.errors import CredentialError, FineTuneError, ResourceMissing
+from finetuning.form.run import FineTune
+from tasks.connection import check_credential, connect
+from tests.conftest import RunningEmulator, environment, run_python, running_emulator
+from tests.support.findings import errors_of
 
 
 @flow
-def connecting(settings: Settings) -> Connected:
-    return connect(settings)
+def connecting(settings: Settings) -> None:
+    connect(settings)
 
 
-def test_connecting_tells_where_and_as_whom(settings: Settings, prefect_server: None) -> None:
-    found = connecting(settings)
+def test_connecting_reaches_workspace_and_registry(
+    settings: Settings, emulator: RunningEmulator, prefect_server: None, nothing_is_written: None
+) -> None:
+    before = max((one["index"] for one in emulator.requests()), default=0)
 
-    assert found.workspace == settings.workspace_name
-    assert found.registry == "azureml"
-    assert found.credential == "DefaultAzureCredential"
-    assert found.tracking_uri.startswith("azureml://")
+    connecting(settings)
+
+    asked = [one["path"] for one in emulator.requests(after=before)]
+    assert settings.registry_name == "azureml"
+    assert any(path.endswith(f"/workspaces/{settings.workspace_name}") for path in asked)
+
+
+def test_a_registry_that_is_not_there_is_named(settings: Settings, prefect_server: None) -> None:
+    wrong = settings.model_copy(update={"registry_name": "no-such-registry"})
+
+    with pytest.raises(FineTuneError, match="no-such-registry"):
+        connecting(wrong)
+
+
+def test_connecting_does_not_pay_for_mlflow(azure_env: RunningEmulator) -> None:
+    """Its import takes 5 s, and only the metrics need it."""
+    program = (
+        "import sys\n"
+        "from finetuning.azure.settings import load_settings\n"
+        "from tasks.connection import connect\n"
+        "from prefect.logging import disable_run_logger\n"
+        "with disable_run_logger():\n"
+        "    connect.fn(load_settings())\n"
+        "print('mlflow' in sys.modules)\n"
+    )
+
+    done = run_python({}, "-c", program, seconds=60)
+
+    assert done.stdout.split() == ["False"], done.stderr
 
 
 @pytest.mark.parametrize(
@@ -58,84 +76,59 @@ def test_a_workspace_that_is_not_there_is_named_with_what_to_check(
     assert named in str(error.value)
 
 
-def test_without_a_credential_and_a_terminal_it_says_what_to_set(settings: Settings) -> None:
-    with environment({"IDENTITY_HEADER": "wrong"}), pytest.raises(CredentialError) as error:
-        open_client(settings.model_copy(update={"workspace_name": "another"}))
-
-    assert "AZURE_CLIENT_ID" in str(error.value)
-    assert "az login" in str(error.value)
-
-
-def test_a_token_that_is_refused_is_told_in_the_identity_endpoints_words(
-    settings: Settings, azure_env: RunningEmulator
+def test_the_credential_says_who_and_until_when_and_never_its_token(
+    settings: Settings, nothing_is_written: None
 ) -> None:
-    from azure.identity import ManagedIdentityCredential
+    found = check_credential.fn(settings, FineTune())
 
-    azure_env.add_fault(
-        kind="status", path="/msi/token", status=403, times=0, message="the identity is gone"
-    )
+    assert found.kind == "ManagedIdentityCredential"
+    assert uuid.UUID(found.principal)
+    assert found.location == "westeurope"
+    assert errors_of(found.findings) == []
+    assert "eyJ" not in found.model_dump_json()
 
+
+def test_a_right_that_is_missing_is_an_error_before_anything_is_created(tmp_path: Path) -> None:
+    denied = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/write"
     with (
-        pytest.raises(CredentialError, match=r"Submit: no token .* 403, the identity is gone"),
-        service_errors("Submit"),
+        running_emulator(tmp_path / "state", "--deny", denied) as strict,
+        environment(strict.env),
     ):
-        ManagedIdentityCredential().get_token(management_scope(settings))
-    azure_env.clear_faults()
+        found = check_credential.fn(load_settings(), FineTune())
+
+        assert len(errors_of(found.findings)) == 1
+        assert "may not create endpoints" in errors_of(found.findings)[0]
+        assert "role" in errors_of(found.findings)[0]
+        assert strict.summary()["endpoints"] == []
 
 
-def test_a_refused_discovery_document_is_told_with_its_status(
-    settings: Settings, azure_env: RunningEmulator
+def test_where_azure_does_not_tell_rights_the_gate_says_so(
+    settings: Settings, emulator: RunningEmulator
 ) -> None:
-    history_url.cache_clear()
-    azure_env.add_fault(
-        kind="status", path="/discovery/workspaces/", status=403, times=0, message="not for you"
+    emulator.add_fault(
+        kind="status", method="GET", path="/permissions", status=404, times=1, code="NotFound"
     )
 
-    with (
-        pytest.raises(CredentialError, match=r"Look: Azure gave HTTP 403 .*not for you"),
-        service_errors("Look"),
-    ):
-        get_steps(settings, "a-job")
-    azure_env.clear_faults()
+    found = check_credential.fn(settings, FineTune())
+
+    assert errors_of(found.findings) == []
+    assert any("does not tell" in one.what for one in found.findings)
 
 
-def test_a_cloud_that_the_metadata_does_not_name_is_refused(settings: Settings) -> None:
-    wrong = settings.model_copy(update={"cloud": "AzureMoonCloud"})
+def test_a_refused_token_is_a_credential_error(
+    settings: Settings, emulator: RunningEmulator
+) -> None:
+    emulator.add_fault(
+        kind="status", method="GET", path="/workspaces/", status=403, times=1,
+        code="AuthorizationFailed", message="no role assignment",
+    )  # fmt: skip
 
-    with pytest.raises(SettingsError, match="AzureMoonCloud") as error:
-        open_client(wrong)
-
-    assert settings.cloud in str(error.value)
-
-
-def test_an_unknown_registry_is_an_error_of_its_own(settings: Settings) -> None:
-    wrong = settings.model_copy(update={"registry_name": "no-such-registry"})
-
-    with pytest.raises(Exception, match="no-such-registry"):
-        open_registry(wrong)
+    with pytest.raises(CredentialError, match="no role assignment"):
+        check_credential.fn(settings, FineTune())
 
 
-def test_the_same_thread_gets_the_same_client(settings: Settings) -> None:
-    assert open_client(settings) is open_client(settings)
+def test_a_workspace_that_is_not_there_is_named(settings: Settings) -> None:
+    other = settings.model_copy(update={"workspace_name": "nowhere"})
 
-
-def test_an_outage_while_the_sdk_is_imported_is_passing(azure_env: RunningEmulator) -> None:
-    """The SDK asks for its cloud while it is imported, and would be left half imported."""
-    azure_env.add_fault(kind="status", status=500, path="/metadata/endpoints", times=1)
-    program = (
-        "from finetuning.azure.client import open_client\n"
-        "from finetuning.errors import ServiceError\n"
-        "from finetuning.azure.settings import load_settings\n"
-        "try:\n"
-        "    open_client(load_settings())\n"
-        "except ServiceError as error:\n"
-        "    print(error.transient)\n"
-        "client = open_client(load_settings())\n"
-        "print(client.workspaces.get(client.workspace_name).name)\n"
-    )
-
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
-
-    assert done.stdout.split() == ["True", azure_env.env["AZURE_WORKSPACE_NAME"]], done.stderr
+    with pytest.raises(ResourceMissing, match="'nowhere' is not in resource group"):
+        check_credential.fn(other, FineTune())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,15 @@ from prefect.client.schemas.objects import State
 
 from finetuning.azure.ownership import Ownership
 from finetuning.azure.settings import Settings, load_settings
-from finetuning.errors import DataError
-from finetuning.form.data import DataChoice, PreparedData
-from tasks.data import preparation, prepare_data
+from finetuning.errors import DataError, PlanRefused
+from finetuning.form.context import RunContext
+from finetuning.form.data import DataChoice, PreparedData, PreparedFile
+from finetuning.form.run import Deadlines, FineTune
+from finetuning.planning.findings import Finding
+from tasks.data import check_prepared_data, look_at_data, preparation, prepare_data
 from tasks.data_assets import asset_name, fetch_data, upload_data
 from tests.conftest import RunningEmulator, environment
+from tests.support.plans import plan_of
 
 OWNER = Ownership(flow_run_id="run", key="key", tags={"finetune.flow": "test"})
 
@@ -51,12 +55,16 @@ def preparing(wanted: DataChoice) -> State[PreparedData]:
 
 @flow
 def uploading(settings: Settings, data: PreparedData) -> dict[str, str]:
-    return upload_data(settings, data, OWNER)
+    return upload_data(context(settings), data)
 
 
 @flow
 def fetching(settings: Settings, data: PreparedData, split: str) -> str:
-    return fetch_data(settings, data, split).path
+    return fetch_data(context(settings), data, split).path
+
+
+def context(settings: Settings) -> RunContext:
+    return RunContext(settings=settings, owner=OWNER, deadlines=Deadlines())
 
 
 def requests(emulator: RunningEmulator, after: int, part: str) -> list[dict[str, Any]]:
@@ -194,3 +202,106 @@ def test_bad_input_fails_at_once_and_is_not_tried_again(stage: RunningEmulator) 
     with pytest.raises(DataError, match=r"Split 'valid' is not in dataset"):
         prepare_data(choice(splits=("valid",)))
     assert hub_traffic() - asked < 6
+
+
+def test_rows_are_counted_and_few_are_looked_at(settings: Settings) -> None:
+    found = look_at_data.fn(settings, DataChoice(percentage=50), None)
+
+    assert {name: facts.rows for name, facts in found.items()} == {
+        "train_sft": 700, "test_sft": 300, "train_gen": 700, "test_gen": 300,
+    }  # fmt: skip
+    assert found["train_sft"].survey.rows == 400
+    assert found["train_sft"].survey.malformed == 0
+    assert found["train_sft"].tokens > found["train_sft"].survey.tokens
+
+
+def test_long_conversations_are_counted_against_the_longest_sequence(settings: Settings) -> None:
+    found = look_at_data.fn(settings, DataChoice(percentage=5), 64)
+
+    assert found["train_sft"].survey.over_long > 0
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({"dataset": "nobody/nothing"}, "'nobody/nothing' is not on the Hub"),
+        ({"revision": "no-such-branch"}, "run.data.revision"),
+        ({"splits": ("train_sft", "validation")}, "Split 'validation' is not in dataset"),
+    ],
+)
+def test_data_that_is_not_there_is_named(
+    settings: Settings, choice: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        look_at_data.fn(settings, DataChoice(**choice), None)
+
+
+def test_a_missing_split_is_refused_with_those_that_are_there(settings: Settings) -> None:
+    look: Callable[..., Any] = look_at_data.fn
+
+    with pytest.raises(DataError, match="which has: train_sft, test_sft"):
+        look(settings, DataChoice(splits=("validation",)), None)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    rows = [
+        {
+            "prompt": f"What is {number} and one?",
+            "messages": [
+                {"role": "user", "content": f"What is {number} and one?"},
+                {"role": "assistant", "content": f"It is {number + 1}."},
+            ],
+            "prompt_id": str(number),
+        }
+        for number in range(16)
+    ]
+    place = tmp_path / "rows.jsonl"
+    place.write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+    return place
+
+
+@flow
+def check(data: PreparedData) -> list[Finding]:
+    return check_prepared_data(data, plan_of(FineTune(key="checked"), rows_per_step=8))
+
+
+def test_prepared_data_with_broken_rows_is_refused_before_the_job(
+    stage: RunningEmulator, file: Path
+) -> None:
+    broken = file.read_text().replace('"role": "assistant"', '"role": "robot"', 3)
+    file.write_text(broken)
+    started = stage.summary()["jobs_started"]
+
+    with pytest.raises(PlanRefused, match=r"row 1: field 'messages\[1\]\.role'"):
+        check(prepared(file))
+
+    assert stage.summary()["jobs_started"] == started
+
+
+def test_prepared_data_with_too_few_rows_for_a_step_is_refused(
+    stage: RunningEmulator, file: Path
+) -> None:
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:7]))
+
+    with pytest.raises(PlanRefused, match="7 rows; one step takes 8"):
+        check(prepared(file))
+
+
+def test_good_prepared_data_is_looked_at_whole(stage: RunningEmulator, file: Path) -> None:
+    found = check(prepared(file))
+
+    assert any("16 rows, of which all were looked at" in one.what for one in found)
+
+
+def prepared(file: Path) -> PreparedData:
+    rows = len(file.read_text().splitlines())
+    made = PreparedFile(path=str(file), rows=rows, bytes=file.stat().st_size, sha256="")
+    return PreparedData(
+        dataset="a/test",
+        commit="",
+        version="1",
+        manifest="",
+        choice=DataChoice(),
+        files={"train_sft": made, "test_sft": made},
+    )

@@ -6,32 +6,27 @@ import uuid
 
 import pytest
 
-from finetuning.azure.client import open_client
 from finetuning.azure.settings import Settings
 from finetuning.errors import CredentialError, FineTuneError, MetricsUnreadable, ResourceMissing
-from finetuning.form.results import Connected
+from finetuning.form.context import RunContext
+from finetuning.form.run import FineTune
 from tasks.metrics import review_metrics
 from tests.conftest import RunningEmulator
+from tests.support.runs import context_of
 
 JOB = "fine-tune-of-which-nothing-was-logged"
 
 
 @pytest.fixture
-def connected(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Connected:
+def context(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> RunContext:
+    """A context whose client of the tracking service repeats nothing."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    workspace = open_client(settings).workspaces.get(settings.workspace_name)
-    return Connected(
-        workspace=settings.workspace_name,
-        location="westeurope",
-        registry="azureml",
-        tracking_uri=str(workspace.mlflow_tracking_uri),
-        credential="",
-    )
+    return context_of(FineTune(key="of-which-nothing-was-logged"))
 
 
-def read(connected: Connected) -> FineTuneError:
+def read(context: RunContext) -> FineTuneError:
     with pytest.raises(FineTuneError) as raised:
-        review_metrics.fn(connected, f"experiment-{uuid.uuid4().hex}", JOB)
+        review_metrics.fn(context, f"experiment-{uuid.uuid4().hex}", JOB)
     return raised.value
 
 
@@ -40,11 +35,11 @@ def refuse(emulator: RunningEmulator, **fault: object) -> None:
 
 
 def test_a_role_that_may_not_read_metrics_is_told_and_is_not_tried_again(
-    azure_env: RunningEmulator, connected: Connected
+    azure_env: RunningEmulator, context: RunContext
 ) -> None:
     refuse(azure_env, kind="status", status=403, code="AuthorizationFailed")
 
-    error = read(connected)
+    error = read(context)
 
     assert isinstance(error, CredentialError)
     assert not error.transient
@@ -53,11 +48,11 @@ def test_a_role_that_may_not_read_metrics_is_told_and_is_not_tried_again(
 
 
 def test_another_refusal_names_the_job_and_the_services_words_and_is_not_tried_again(
-    azure_env: RunningEmulator, connected: Connected
+    azure_env: RunningEmulator, context: RunContext
 ) -> None:
     refuse(azure_env, kind="status", status=400, code="UserError")
 
-    error = read(connected)
+    error = read(context)
 
     assert isinstance(error, MetricsUnreadable)
     assert not error.transient
@@ -67,11 +62,11 @@ def test_another_refusal_names_the_job_and_the_services_words_and_is_not_tried_a
 
 @pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"kind": "reset_before"}])
 def test_a_tracking_service_that_is_away_is_tried_again(
-    azure_env: RunningEmulator, connected: Connected, fault: dict[str, object]
+    azure_env: RunningEmulator, context: RunContext, fault: dict[str, object]
 ) -> None:
     refuse(azure_env, **fault)
 
-    error = read(connected)
+    error = read(context)
 
     assert isinstance(error, MetricsUnreadable)
     assert error.transient
@@ -79,6 +74,6 @@ def test_a_tracking_service_that_is_away_is_tried_again(
 
 
 def test_a_job_that_logged_nothing_is_told_apart_from_a_service_that_is_away(
-    connected: Connected,
+    context: RunContext,
 ) -> None:
-    assert isinstance(read(connected), ResourceMissing)
+    assert isinstance(read(context), ResourceMissing)

@@ -22,7 +22,9 @@ import sys
 from prefect import flow
 from tasks.data_assets import fetch_data, upload_data
 from tasks.data import preparation
+from finetuning.form.context import RunContext
 from finetuning.form.data import DataChoice
+from finetuning.form.run import Deadlines
 from finetuning.azure.settings import load_settings
 from finetuning.azure.ownership import Ownership
 
@@ -32,8 +34,10 @@ def work():
     wanted = DataChoice(splits=("test_gen",), seed=int(sys.argv[1]))
     state = preparation(wanted)(wanted, settings, return_state=True)
     prepared = state.result()
-    upload_data(settings, prepared, Ownership(flow_run_id="run", key="key", tags={}))
-    return state.name, fetch_data(settings, prepared, "test_gen").path
+    owner = Ownership(flow_run_id="run", key="key", tags={})
+    context = RunContext(settings=settings, owner=owner, deadlines=Deadlines())
+    upload_data(context, prepared)
+    return state.name, fetch_data(context, prepared, "test_gen").path
 
 print(*work(), sep="|")
 """

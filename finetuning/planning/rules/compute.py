@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from finetuning.form.run import ComputeChoice, StepCompute
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from finetuning.form.run import ComputeChoice
 from finetuning.planning.facts import ClusterFacts, ComputeFacts, NodeSize
 from finetuning.planning.findings import Report
 from finetuning.planning.model_card import MinimumSpec, ModelCard
@@ -17,6 +20,7 @@ LONG_IDLE_MINUTES = 15
 
 
 READY = "succeeded"
+SIZE = "run.compute.size"
 
 
 def training_nodes(choice: ComputeChoice, facts: ComputeFacts, count: int) -> Nodes:
@@ -41,77 +45,84 @@ def check_compute(
     """Say what speaks against the computes that a run names."""
     own = facts.clusters.get(choice.name)
     if own is None:
-        _judge_new(choice, facts, nodes, report)
+        _check_new(choice, facts, nodes, report)
     else:
-        _judge_existing(choice, own, nodes, report)
-    _judge_steps(choice, facts, report)
+        _check_existing(choice, own, nodes, report)
+    _check_steps(choice, facts, report)
     place = "run.compute.steps.finetune" if choice.steps.finetune else "run.compute.size"
-    size = check_size_for(nodes.size, card.finetune_sizes, facts, "fine-tuned", place, report)
-    if size is not None:
-        _judge_gpus(size, card.finetune_minimum, report)
+    check_training_size(nodes.size, card, facts, report, place)
 
 
-def check_size_for(
-    name: str,
-    allowed: tuple[str, ...] | None,
-    facts: ComputeFacts,
-    purpose: str,
-    parameter: str,
-    report: Report,
-) -> NodeSize | None:
-    """Hold a size against the model's allow-list and the region's; return what the region lists."""
-    if allowed is not None and name.lower() not in [one.lower() for one in allowed]:
-        report.error(
-            f"VM size {name} is not among those on which this model can be {purpose}: "
-            f"{', '.join(allowed)}.",
-            f"Choose one of them with {parameter}.",
-        )
-    if allowed is None and name.lower() in K80:
-        report.error(
-            f"VM size {name} has K80 cards, which are not supported any more.",
-            f"Choose another with {parameter}.",
-        )
-    return _judge_offered(name, allowed, facts, parameter, report)
+@dataclass(frozen=True)
+class SizeRule:
+    """What a VM size must be for one purpose, and the parameter that chooses it."""
+
+    done: str
+    doing: str
+    parameter: str
+
+    def check(
+        self, name: str, allowed: Sequence[str] | None, facts: ComputeFacts, report: Report
+    ) -> NodeSize | None:
+        """Hold a size against allow-list and region; return it as the region lists it."""
+        if allowed is not None and name.lower() not in [size.lower() for size in allowed]:
+            report.error(
+                f"VM size {name} is not among those on which this model can be {self.done}: "
+                f"{', '.join(allowed)}.",
+                f"Choose one of them with {self.parameter}.",
+            )
+        if allowed is None and name.lower() in K80:
+            report.error(
+                f"VM size {name} has K80 cards, which are not supported any more.",
+                f"Choose another with {self.parameter}.",
+            )
+        return self.check_offered(name, allowed, facts, report)
+
+    def check_offered(
+        self, name: str, allowed: Sequence[str] | None, facts: ComputeFacts, report: Report
+    ) -> NodeSize | None:
+        """Hold a size against those that the region offers."""
+        size = facts.size(name)
+        if size is None and facts.sizes:
+            report.error(
+                f"VM size {name} is not offered in this workspace's region.",
+                f"Choose one that is, with {self.parameter}: "
+                f"{', '.join(_gpu_sizes(facts, allowed))}.",
+            )
+        return size
 
 
-def _judge_offered(
-    name: str,
-    allowed: tuple[str, ...] | None,
-    facts: ComputeFacts,
-    parameter: str,
-    report: Report,
-) -> NodeSize | None:
-    found = facts.size(name)
-    if found is None and facts.sizes:
-        report.error(
-            f"VM size {name} is not offered in this workspace's region.",
-            f"Choose one that is, with {parameter}: {', '.join(_gpu_sizes(facts, allowed))}.",
-        )
-    return found
-
-
-def _gpu_sizes(facts: ComputeFacts, allowed: tuple[str, ...] | None) -> list[str]:
-    wanted = {one.lower() for one in allowed} if allowed is not None else None
+def _gpu_sizes(facts: ComputeFacts, allowed: Sequence[str] | None) -> list[str]:
+    wanted = {name.lower() for name in allowed} if allowed is not None else None
     return sorted(
-        one.name
-        for key, one in facts.sizes.items()
-        if one.gpus and key not in K80 and (wanted is None or key in wanted)
+        size.name
+        for key, size in facts.sizes.items()
+        if size.gpus and key not in K80 and (wanted is None or key in wanted)
     )
 
 
-def _judge_gpus(size: NodeSize, minimum: MinimumSpec | None, report: Report) -> None:
+def check_training_size(
+    name: str,
+    card: ModelCard,
+    facts: ComputeFacts,
+    report: Report,
+    parameter: str = SIZE,
+) -> None:
+    """Say what speaks against fine-tuning on nodes of a size."""
+    rule = SizeRule("fine-tuned", "fine-tuning", parameter)
+    size = rule.check(name, card.finetune_sizes, facts, report)
+    if size is None:
+        return
     if size.gpus == 0:
         report.error(
             f"VM size {size.name} has no GPU, and fine-tuning needs one.",
             "Choose another with run.compute.size.",
         )
-    if minimum is not None:
-        check_minimum(size, minimum, "fine-tuning", "run.compute.size", report)
+    if card.finetune_minimum is not None:
+        check_minimum(size, card.finetune_minimum, replace(rule, parameter=SIZE), report)
 
 
-def check_minimum(
-    size: NodeSize, minimum: MinimumSpec, purpose: str, parameter: str, report: Report
-) -> None:
+def check_minimum(size: NodeSize, minimum: MinimumSpec, rule: SizeRule, report: Report) -> None:
     """Hold a size against the model's minimum: short of GPUs or memory is an error."""
     for what, has, needs, fatal in (
         ("GPUs", size.gpus, minimum.gpus, True),
@@ -122,20 +133,25 @@ def check_minimum(
         if has < needs:
             say = report.error if fatal else report.warn
             say(
-                f"VM size {size.name} has {has:g} {what}; {purpose} this model needs {needs:g}.",
-                f"Choose a larger size with {parameter}.",
+                f"VM size {size.name} has {has:g} {what}; {rule.doing} this model needs {needs:g}.",
+                f"Choose a larger size with {rule.parameter}.",
             )
 
 
-def _judge_existing(
-    choice: ComputeChoice, found: ClusterFacts, nodes: Nodes, report: Report
-) -> None:
-    if found.state != READY:
-        reason = f": {found.reason}" if found.reason else ""
+def check_state(cluster: ClusterFacts, report: Report) -> None:
+    """Say whether an existing cluster is not ready."""
+    if cluster.state != READY:
+        reason = f": {cluster.reason}" if cluster.reason else ""
         report.error(
-            f"Cluster '{found.name}' is in state '{found.state}'{reason}.",
+            f"Cluster '{cluster.name}' is in state '{cluster.state}'{reason}.",
             "Delete it, wait until it is ready, or choose another with run.compute.name.",
         )
+
+
+def _check_existing(
+    choice: ComputeChoice, found: ClusterFacts, nodes: Nodes, report: Report
+) -> None:
+    check_state(found, report)
     if found.size.lower() != choice.size.lower():
         report.warn(
             f"Cluster '{found.name}' is there already and has size {found.size}, "
@@ -143,7 +159,7 @@ def _judge_existing(
             "Its own size counts; choose another run.compute.name for another size.",
         )
     if choice.steps.finetune is None:
-        _judge_node_count(found.max_nodes, nodes.count, f"Cluster '{found.name}'", report)
+        _check_node_count(found.max_nodes, nodes.count, f"Cluster '{found.name}'", report)
     if found.low_priority:
         _warn_of_preemption(f"Cluster '{found.name}' has", report)
     if found.idle_seconds is not None and found.idle_seconds > LONG_IDLE_MINUTES * 60:
@@ -154,7 +170,7 @@ def _judge_existing(
         )
 
 
-def _judge_node_count(most: int, wanted: int, who: str, report: Report) -> None:
+def _check_node_count(most: int, wanted: int, who: str, report: Report) -> None:
     if wanted > most:
         report.error(
             f"{who} has at most {most} node(s); num_nodes_finetune asks for {wanted}.",
@@ -169,7 +185,7 @@ def _warn_of_preemption(what: str, report: Report) -> None:
     )
 
 
-def _judge_new(choice: ComputeChoice, facts: ComputeFacts, nodes: Nodes, report: Report) -> None:
+def _check_new(choice: ComputeChoice, facts: ComputeFacts, nodes: Nodes, report: Report) -> None:
     if choice.steps.finetune is not None and not _used_by_a_step(choice):
         return
     if not choice.may_create:
@@ -179,10 +195,10 @@ def _judge_new(choice: ComputeChoice, facts: ComputeFacts, nodes: Nodes, report:
         )
         return
     if choice.steps.finetune is None:
-        _judge_node_count(choice.max_nodes, nodes.count, f"Cluster '{choice.name}'", report)
+        _check_node_count(choice.max_nodes, nodes.count, f"Cluster '{choice.name}'", report)
     if choice.tier == "low_priority":
         _warn_of_preemption(f"Cluster '{choice.name}' would have", report)
-    _judge_quota(choice, facts, report)
+    _check_quota(choice, facts, report)
 
 
 def _used_by_a_step(choice: ComputeChoice) -> bool:
@@ -194,7 +210,7 @@ def _used_by_a_step(choice: ComputeChoice) -> bool:
     )
 
 
-def _judge_quota(choice: ComputeChoice, facts: ComputeFacts, report: Report) -> None:
+def _check_quota(choice: ComputeChoice, facts: ComputeFacts, report: Report) -> None:
     size = facts.size(choice.size)
     if size is None or not facts.quotas:
         return
@@ -225,15 +241,15 @@ def _judge_quota(choice: ComputeChoice, facts: ComputeFacts, report: Report) -> 
         )
 
 
-def _judge_steps(choice: ComputeChoice, facts: ComputeFacts, report: Report) -> None:
-    for step in ("model_import", "preprocess", "finetune", "model_evaluation"):
-        found: StepCompute | None = getattr(choice.steps, step)
+def _check_steps(choice: ComputeChoice, facts: ComputeFacts, report: Report) -> None:
+    for step, found in choice.steps.chosen().items():
         place = f"run.compute.steps.{step}"
-        if found is None or found.cluster == choice.name:
+        if found.cluster == choice.name:
             continue
         if found.cluster == "serverless":
             if step != "finetune":  # the fine-tune's own size is judged with the model's card
-                _judge_offered(found.instance_type or "", None, facts, place, report)
+                rule = SizeRule("used", "using", place)
+                rule.check_offered(found.instance_type or "", None, facts, report)
         elif found.cluster not in facts.clusters:
             report.error(
                 f"Cluster '{found.cluster}' of {place} is not in the workspace.",

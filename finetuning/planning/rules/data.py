@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from finetuning.planning.facts import SplitFacts
 from finetuning.planning.findings import Report
+from finetuning.recipes import Splits
 
 
 def check_data(
-    splits: dict[str, SplitFacts],
-    train: str,
-    test: str,
+    splits: Mapping[str, SplitFacts],
+    used: Splits,
     rows_per_step: int,
     max_bad_share: float,
     report: Report,
 ) -> None:
-    """Say what speaks against the data; ``train`` and ``test`` are the splits that the job gets.
+    """Say what speaks against the data; ``used`` are the splits that the recipe uses.
 
     More malformed rows than ``max_bad_share`` of those looked at are an error, fewer a warning.
     """
+    train, test = used.train, used.test
     for facts in splits.values():
-        _judge_split(facts, max_bad_share, report)
+        _check_split(facts, max_bad_share, report)
     if train in splits and splits[train].rows < rows_per_step:
         report.error(
             f"Split {train} has {splits[train].rows} rows; one step takes {rows_per_step} "
@@ -27,10 +30,10 @@ def check_data(
             "Take a larger percentage of the data, or a smaller batch.",
         )
     if train in splits and test in splits:
-        _judge_overlap(splits[train], splits[test], report)
+        _check_overlap(splits[train], splits[test], report)
 
 
-def _judge_split(facts: SplitFacts, max_bad_share: float, report: Report) -> None:
+def _check_split(facts: SplitFacts, max_bad_share: float, report: Report) -> None:
     seen = facts.survey
     looked = "all" if facts.complete else f"the first {seen.rows}"
     report.note(
@@ -40,7 +43,7 @@ def _judge_split(facts: SplitFacts, max_bad_share: float, report: Report) -> Non
     if facts.rows == 0:
         report.error(f"Split {facts.name} has no rows.", "Take a larger percentage of the data.")
     if seen.malformed:
-        _judge_malformed(facts, max_bad_share, report)
+        _check_malformed(facts, max_bad_share, report)
     for count, what, change in (
         (seen.empty, "with an empty message", "Filter them out before training."),
         (
@@ -63,7 +66,7 @@ def _judge_split(facts: SplitFacts, max_bad_share: float, report: Report) -> Non
             report.warn(f"Split {facts.name} has {count} of {seen.rows} rows {what}.", change)
 
 
-def _judge_malformed(facts: SplitFacts, max_bad_share: float, report: Report) -> None:
+def _check_malformed(facts: SplitFacts, max_bad_share: float, report: Report) -> None:
     seen = facts.survey
     say = report.error if seen.malformed > max_bad_share * seen.rows else report.warn
     say(
@@ -73,7 +76,7 @@ def _judge_malformed(facts: SplitFacts, max_bad_share: float, report: Report) ->
     )
 
 
-def _judge_overlap(train: SplitFacts, test: SplitFacts, report: Report) -> None:
+def _check_overlap(train: SplitFacts, test: SplitFacts, report: Report) -> None:
     same = len(train.survey.fingerprints & test.survey.fingerprints)
     if same:
         report.warn(

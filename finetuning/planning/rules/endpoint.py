@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from finetuning.form.run import EndpointChoice
 from finetuning.planning.facts import ComputeFacts, EndpointFacts, NodeSize
 from finetuning.planning.findings import Report
 from finetuning.planning.model_card import ModelCard
-from finetuning.planning.rules.compute import check_minimum, check_size_for
+from finetuning.planning.plan import Serving
+from finetuning.planning.rules.compute import SizeRule, check_minimum
 
 PARAMETER = "run.endpoint.instance_type"
+SERVED = SizeRule("served", "serving", PARAMETER)
 
 
 def check_endpoint(
-    choice: EndpointChoice,
-    name: str,
+    serving: Serving,
     key: str,
     found: EndpointFacts,
     facts: ComputeFacts,
     card: ModelCard,
     report: Report,
 ) -> None:
-    """Say what speaks against the endpoint ``name`` of the run with ``key``."""
-    _judge_name(name, key, found, report)
-    size = check_size_for(
-        choice.instance_type, card.inference_sizes, facts, "served", PARAMETER, report
-    )
+    """Say what speaks against the endpoint of the run with ``key``."""
+    choice = serving.choice
+    _check_name(serving.endpoint, key, found, report)
+    size = SERVED.check(choice.instance_type, card.inference_sizes, facts, report)
     if size is not None:
         if card.inference_minimum is not None:
-            check_minimum(size, card.inference_minimum, "serving", PARAMETER, report)
-        _judge_quota(size, choice.instance_count, facts, report)
+            check_minimum(size, card.inference_minimum, SERVED, report)
+        _check_quota(size, choice.instance_count, facts, report)
     if choice.keep:
         report.warn(
-            f"Endpoint '{name}' is kept after the run and bills for up to "
+            f"Endpoint '{serving.endpoint}' is kept after the run and bills for up to "
             f"{choice.keep_hours:g} hours.",
             "Delete it when you are done; the reaper does so at its expiry.",
         )
 
 
-def _judge_name(name: str, key: str, found: EndpointFacts, report: Report) -> None:
+def _check_name(name: str, key: str, found: EndpointFacts, report: Report) -> None:
     if not found.taken:
         return
     if found.run_key == key:
@@ -50,7 +49,7 @@ def _judge_name(name: str, key: str, found: EndpointFacts, report: Report) -> No
     )
 
 
-def _judge_quota(size: NodeSize, count: int, facts: ComputeFacts, report: Report) -> None:
+def _check_quota(size: NodeSize, count: int, facts: ComputeFacts, report: Report) -> None:
     quota = facts.quotas.get(size.family.lower())
     needed = size.vcpus * count
     if quota is not None and needed > quota.limit:

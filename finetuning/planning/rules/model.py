@@ -7,26 +7,33 @@ from datetime import date, timedelta
 from finetuning.form.run import ModelChoice
 from finetuning.planning.findings import Report
 from finetuning.planning.model_card import ModelCard
+from finetuning.recipes import Recipe
 
 #: A retirement that is nearer than this is warned of.
 SOON = timedelta(days=90)
 
 
 def check_model_card(
-    model: str, card: ModelCard, choice: ModelChoice, today: date, report: Report
+    choice: ModelChoice,
+    version: str,
+    card: ModelCard,
+    recipe: Recipe,
+    today: date,
+    report: Report,
 ) -> None:
     """Say what the card means for a run that begins ``today``."""
+    model = f"{choice.name}:{version}"
     for problem in card.problems:
         report.warn(
             f"The card of {model} has a field '{problem.field}' that cannot be read: "
             f"{problem.why}.",
             "It is left out; look at the card in the catalogue.",
         )
-    if not card.fine_tunes_chat:
+    if not card.fine_tunes(recipe.card_tasks):
         tasks = ", ".join(card.finetune_tasks or ()) or "none"
         report.error(
-            f"{model} cannot be fine-tuned for chat completion (its card's tasks: {tasks}).",
-            "Choose a chat model that the catalogue offers for fine-tuning.",
+            f"{model} cannot be fine-tuned for {recipe.title} (its card's tasks: {tasks}).",
+            "Choose a model that the catalogue offers for fine-tuning of this kind.",
         )
     if card.archived:
         _outdated(report, choice, f"{model} is archived.")

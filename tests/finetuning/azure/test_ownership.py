@@ -1,4 +1,4 @@
-"""Whose a leftover is, and what becomes of it: decided from tags, owners and the time."""
+"""Whose an orphan is, and what becomes of it: decided from tags, owners and the time."""
 
 from __future__ import annotations
 

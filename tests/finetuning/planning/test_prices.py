@@ -1,4 +1,4 @@
-"""The price table, the estimate that rests on it, and the meter of what is spent."""
+"""The price table, and the estimate that rests on it."""
 
 from __future__ import annotations
 
@@ -6,32 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from finetuning.errors import BudgetExceeded, SettingsError
+from finetuning.errors import SettingsError
 from finetuning.planning.prices import Nodes, Prices, Work, estimate, load_prices
-from finetuning.planning.spending import Meter, Metered
 
 GPU = Nodes(size="Standard_ND40rs_v2", count=1)
 SERVING = Nodes(size="Standard_NC6s_v3", count=1)
-
-
-@pytest.fixture
-def prices() -> Prices:
-    return Prices.model_validate(
-        {
-            "currency": "EUR",
-            "source": "a test",
-            "date": "2026-01-01",
-            "low_priority_share": 0.25,
-            "reference_parameters": 1e9,
-            "overhead_hours": 1,
-            "endpoint_hours": 0.5,
-            "model_parameters": {"small": 1e9, "small-but-large": 4e9},
-            "sizes": {
-                "Standard_ND40rs_v2": {"per_hour": 8, "tokens_per_second": 1000},
-                "Standard_NC6s_v3": {"per_hour": 2},
-            },
-        }
-    )
 
 
 def test_the_shipped_table_names_its_source_and_date() -> None:
@@ -144,43 +123,3 @@ def test_a_price_file_that_is_missing_is_named(
 
     with pytest.raises(SettingsError, match=r"none\.toml"):
         load_prices()
-
-
-def test_the_meter_adds_up_what_runs_and_what_has_ended(prices: Prices) -> None:
-    meter = Meter(prices)
-    meter.set(Metered(what="training", nodes=GPU, started=0, ended=3600))
-    meter.set(Metered(what="endpoint", nodes=SERVING, started=3600))
-
-    assert meter.spent(now=3600) == pytest.approx(8)
-    assert meter.spent(now=3600 + 1800) == pytest.approx(8 + 1)
-
-
-def test_telling_the_meter_again_replaces_what_it_knew(prices: Prices) -> None:
-    meter = Meter(prices)
-    meter.set(Metered(what="training", nodes=GPU, started=0))
-    meter.set(Metered(what="training", nodes=GPU, started=0, ended=1800))
-
-    assert meter.spent(now=7200) == pytest.approx(4)
-
-
-def test_a_budget_that_is_passed_raises_and_one_that_is_not_does_not(prices: Prices) -> None:
-    meter = Meter(prices)
-    meter.set(Metered(what="training", nodes=GPU, started=0))
-
-    assert meter.check(3600, 8.0, "training") == pytest.approx(8)
-    with pytest.raises(BudgetExceeded, match=r"16\.00 EUR of a budget of 8\.00"):
-        meter.check(7200, 8.0, "training")
-
-
-def test_without_a_budget_nothing_is_refused(prices: Prices) -> None:
-    meter = Meter(prices)
-    meter.set(Metered(what="training", nodes=GPU, started=0))
-
-    assert meter.check(10**9, None, "training") > 0
-
-
-def test_a_clock_that_went_back_costs_nothing(prices: Prices) -> None:
-    meter = Meter(prices)
-    meter.set(Metered(what="training", nodes=GPU, started=100))
-
-    assert meter.spent(now=50) == 0

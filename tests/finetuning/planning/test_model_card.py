@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from emulator.catalogue import load_catalogue
 from finetuning.planning.model_card import CardTextError, ModelCard, literal, read_card
+from finetuning.recipes import find_recipe
 
 TODAY = date(2026, 8, 1)
+CHAT = find_recipe("chat_completion").card_tasks
 A100 = "Standard_NC24ads_A100_v4"
 
 scalars = st.one_of(
@@ -98,7 +100,7 @@ def test_the_tutorials_card_keeps_its_lists_as_python_text() -> None:
     assert found.finetune_minimum is not None
     assert (found.finetune_minimum.vcpus, found.finetune_minimum.gpus) == (24, 1)
     assert (found.finetune_minimum.memory_gb, found.finetune_minimum.disk_gb) == (220, 64)
-    assert found.fine_tunes_chat and not found.archived
+    assert found.fine_tunes(CHAT) and not found.archived
     assert found.licence == "mit"
     assert not found.problems
 
@@ -145,14 +147,14 @@ def test_a_card_without_lists_says_so() -> None:
     found = card("mistralai-Mistral-7B-Instruct-v0-1", "12")
 
     assert found.finetune_sizes is None and found.inference_sizes is None
-    assert found.fine_tunes_chat
+    assert found.fine_tunes(CHAT)
 
 
 @pytest.mark.parametrize(
     ("name", "version"), [("databricks-dolly-v2-12b", "20"), ("Phi-4-reasoning", "1")]
 )
 def test_a_model_that_does_not_fine_tune_for_chat_says_so(name: str, version: str) -> None:
-    assert not card(name, version).fine_tunes_chat
+    assert not card(name, version).fine_tunes(CHAT)
 
 
 def test_broken_texts_are_problems_that_name_field_and_text() -> None:

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 import pytest
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-from finetuning.azure.naming import endpoint_name, job_name, run_key
 from flows.reap import reap
 from tests.conftest import RunningEmulator
-from tests.flows.conftest import endless, small
-from tests.flows.watching import Stage, flow_processes, kill, stage, until
+from tests.support.runs import endless, names, small
+from tests.support.stage import Stage, flow_processes, kill, stage
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ def watched(
 
 def test_a_killed_run_is_taken_up_again_and_adopts_its_job(watched: Stage) -> None:
     run = small(uuid.uuid4().hex)
-    job = job_name(run_key("", run.key))
+    job, endpoint = names(run)
     started = watched.emulator.summary()["jobs_started"]
     with watched.served("killed") as runner:
         flow_run = watched.trigger("killed", run)
@@ -43,15 +43,15 @@ def test_a_killed_run_is_taken_up_again_and_adopts_its_job(watched: Stage) -> No
         state = watched.ended(flow_run)
         assert state.is_completed(), state
     assert watched.emulator.summary()["jobs_started"] == started + 1
-    assert endpoint_name(run_key("", run.key)) not in watched.endpoints()
+    assert endpoint not in watched.endpoints()
 
 
 def test_a_run_that_died_with_its_runner_is_reaped(watched: Stage) -> None:
     run = endless(small(uuid.uuid4().hex))
-    key = run_key("", run.key)
+    job, endpoint = names(run)
     with watched.script(run) as process:
-        until("the job runs", lambda: watched.job(job_name(key)) == "Running")
-        until("the endpoint is there", lambda: endpoint_name(key) in watched.endpoints())
+        until("the job runs", lambda: watched.job(job) == "Running")
+        until("the endpoint is there", lambda: endpoint in watched.endpoints())
         flow_run = watched.run_of(run)
         assert flow_run is not None
         process.send_signal(signal.SIGKILL)
@@ -62,8 +62,8 @@ def test_a_run_that_died_with_its_runner_is_reaped(watched: Stage) -> None:
         until("its heartbeat was heard", lambda: _reaped(str(flow_run.id)), 60)
 
     assert watched.flow_run(flow_run.id).state_name == "Crashed"
-    assert watched.job(job_name(key)) == "Canceled"
-    assert endpoint_name(key) not in watched.endpoints()
+    assert watched.job(job) == "Canceled"
+    assert endpoint not in watched.endpoints()
 
 
 @contextmanager

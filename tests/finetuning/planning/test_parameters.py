@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.catalogue import load_catalogue
-from finetuning.planning.declared import Declared, NotCoercible, Value, coerce, read_declared
+from finetuning.form.run import Scalar
+from finetuning.planning.declared import Declared, NotCoercible, coerce, read_declared
 from finetuning.planning.model_card import read_card
-from finetuning.planning.parameters import OURS, Settled, settle
+from finetuning.planning.parameters import Settled, settle
+from finetuning.recipes import find_recipe
 
 SPEC = load_catalogue().components[0]["properties"]["componentSpec"]
+RECIPE = find_recipe("chat_completion")
 DECLARED = read_declared(SPEC["inputs"])
 INTEGER = Declared(name="n", type="integer")
 NUMBER = Declared(name="x", type="number")
@@ -21,8 +25,10 @@ TEXT = Declared(name="t", type="string")
 SWITCH = Declared(name="s", type="string", enum=("true", "false"))
 
 
-def settled(user: dict[str, Value] | None = None, card: dict[str, Value] | None = None) -> Settled:
-    return settle(DECLARED, user=user or {}, card=card or {})
+def settled(
+    user: dict[str, Scalar] | None = None, card: dict[str, Scalar] | None = None
+) -> Settled:
+    return settle(RECIPE, DECLARED, user=user or {}, card=card or {})
 
 
 def errors(found: Settled) -> list[str]:
@@ -49,7 +55,7 @@ def test_ours_count_where_nobody_else_says_anything() -> None:
     found = settled()
 
     assert not found.findings
-    assert found.to_submit == OURS
+    assert found.to_submit == RECIPE.defaults
     assert origins(found)["learning_rate"] == "ours"
     assert origins(found)["seed"] == "component"
 
@@ -61,10 +67,11 @@ epochs = st.none() | st.integers(1, 50)
 def test_the_user_counts_before_the_card_before_ours_before_the_component(
     user: int | None, card: int | None, ours: int | None
 ) -> None:
-    def said(value: int | None) -> dict[str, Value]:
+    def said(value: int | None) -> dict[str, Scalar]:
         return {} if value is None else {"num_train_epochs": value}
 
-    found = settle(DECLARED, user=said(user), card=said(card), ours=said(ours))
+    recipe = replace(RECIPE, defaults=said(ours))
+    found = settle(recipe, DECLARED, user=said(user), card=said(card))
 
     chain = [(user, "user"), (card, "model card"), (ours, "ours"), (1, "component")]
     value, origin = next((one, who) for one, who in chain if one is not None)
@@ -82,7 +89,7 @@ anything = st.one_of(
     st.dictionaries(st.sampled_from(sorted(DECLARED)) | st.text(max_size=10), anything, max_size=6),
 )
 def test_whatever_is_submitted_is_declared_and_within_its_declaration(
-    user: dict[str, Value], card: dict[str, Value]
+    user: dict[str, Scalar], card: dict[str, Scalar]
 ) -> None:
     found = settled(user, card)
 
@@ -195,7 +202,7 @@ def test_a_wrong_value_of_the_cards_is_left_out_and_the_next_in_line_counts() ->
     ],
 )
 def test_what_the_component_would_refuse_is_refused_with_what_to_change(
-    user: dict[str, Value], said: list[str]
+    user: dict[str, Scalar], said: list[str]
 ) -> None:
     found = errors(settled(user=user))
 
@@ -210,13 +217,13 @@ def test_a_least_value_counts_only_where_it_is_used() -> None:
 def test_a_required_input_that_nothing_gives_is_an_error() -> None:
     declared = {**DECLARED, "corpus": Declared(name="corpus", type="string", optional=False)}
 
-    found = settle(declared, user={}, card={})
+    found = settle(RECIPE, declared, user={}, card={})
 
     assert "needs 'corpus'" in errors(found)[0]
 
 
 def test_a_learning_rate_outside_the_cards_range_is_a_warning() -> None:
-    card: dict[str, Value] = {"learning_rate_min": "5e-7", "learning_rate_max": "5e-5"}
+    card: dict[str, Scalar] = {"learning_rate_min": "5e-7", "learning_rate_max": "5e-5"}
 
     outside = settled(user={"learning_rate": 1e-3}, card=card)
     inside = settled(user={"learning_rate": 1e-5}, card=card)
@@ -229,4 +236,4 @@ def test_a_learning_rate_outside_the_cards_range_is_a_warning() -> None:
 def test_no_card_of_the_catalogue_brings_an_error(index: int) -> None:
     card = read_card(load_catalogue().models[index]["properties"])
 
-    assert not errors(settle(DECLARED, user={}, card=card.defaults))
+    assert not errors(settle(RECIPE, DECLARED, user={}, card=card.defaults))

@@ -1,4 +1,4 @@
-"""Programs that the tests end in every way: ``python -m tests.flows.watched serve|run RUN.json``.
+"""Programs that the tests end in every way: ``python -m tests.support.watched serve|run RUN.json``.
 
 ``serve NAME`` serves the flow; ``run FILE`` runs it in this process, with the file's parameters.
 """

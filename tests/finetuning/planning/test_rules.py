@@ -21,6 +21,7 @@ from finetuning.planning.facts import (
 )
 from finetuning.planning.findings import Finding, Report
 from finetuning.planning.model_card import ModelCard, read_card
+from finetuning.planning.plan import Serving
 from finetuning.planning.prices import Nodes, Work, estimate, load_prices
 from finetuning.planning.rules.compute import check_compute, training_nodes
 from finetuning.planning.rules.data import check_data
@@ -28,8 +29,11 @@ from finetuning.planning.rules.endpoint import check_endpoint
 from finetuning.planning.rules.model import check_model_card
 from finetuning.planning.rules.money import check_money
 from finetuning.planning.rules.rights import missing_rights, needed_rights
+from finetuning.recipes import Splits, find_recipe
 
 TODAY = date(2026, 8, 1)
+RECIPE = find_recipe("chat_completion")
+SPLITS = Splits(train="train", test="test", asked="asked")
 CATALOGUE = load_catalogue(TODAY)
 CARD = read_card(CATALOGUE.models[3]["properties"])
 SIZES = {
@@ -209,13 +213,8 @@ def test_a_serverless_fine_tune_is_held_against_the_card() -> None:
 def model_findings(name: str, version: str, **choice: Any) -> list[Finding]:
     card = next(one for one in CATALOGUE.models if (one["name"], one["version"]) == (name, version))
     report = Report("model")
-    check_model_card(
-        f"{name}:{version}",
-        read_card(card["properties"]),
-        ModelChoice(name=name, **choice),
-        TODAY,
-        report,
-    )
+    chosen = ModelChoice(name=name, **choice)
+    check_model_card(chosen, version, read_card(card["properties"]), RECIPE, TODAY, report)
     return report.findings
 
 
@@ -256,7 +255,7 @@ def test_a_retirement_90_days_away_is_warned_of_and_91_is_not() -> None:
                          + timedelta(days=days))  # fmt: skip
         report = Report("model")
 
-        check_model_card("m", card, ModelChoice(), TODAY, report)
+        check_model_card(ModelChoice(), "1", card, RECIPE, TODAY, report)
 
         assert levels(report.findings) == expected
 
@@ -274,9 +273,11 @@ def on_endpoint(
     level: str = "error",
 ) -> list[str]:
     chosen = EndpointChoice.model_validate(choice or {})
+    nodes = Nodes(size=chosen.instance_type, count=chosen.instance_count)
+    serving = Serving(endpoint="mine", choice=chosen, nodes=nodes)
     return said(
         lambda report: check_endpoint(
-            chosen, "mine", "key", taken or EndpointFacts(), facts or region(), CARD, report
+            serving, "key", taken or EndpointFacts(), facts or region(), CARD, report
         ),
         level,
     )
@@ -325,7 +326,7 @@ def split(name: str, rows: int, **seen: Any) -> SplitFacts:
 
 def on_data(*splits: SplitFacts, step: int = 8, level: str = "error") -> list[str]:
     by_name = {one.name: one for one in splits}
-    return said(lambda report: check_data(by_name, "train", "test", step, 0.01, report), level)
+    return said(lambda report: check_data(by_name, SPLITS, step, 0.01, report), level)
 
 
 def test_too_few_rows_for_one_step_are_refused() -> None:

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -21,26 +21,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from deployments.local_stack import free_port, running
 from finetuning.form.run import FineTune
 from tests.conftest import RunningEmulator, environment
-from tests.support.prefect_servers import prefect_server, send_what_waits
-
-T = TypeVar("T")
-#: Quick looks, so that a test waits for what happens and not for a poll.
-QUICK = {
-    "PREFECT_RUNNER_POLL_FREQUENCY": "2",
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-    "PREFECT_LOGGING_TO_API_ENABLED": "true",
-}
-
-
-def until(what: str, look: Callable[[], T | None], within_s: float = 120) -> T:
-    """Return the first true thing that ``look`` sees."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        seen = look()
-        if seen:
-            return seen
-        time.sleep(0.2)
-    raise AssertionError(f"not within {within_s:.0f} s: {what}")
+from tests.support.prefect_servers import QUICK, prefect_server, send_what_waits
+from tests.support.waiting import until
 
 
 @dataclass
@@ -71,11 +53,16 @@ class Stage:
 
     @contextmanager
     def program(self, *argv: str) -> Iterator[subprocess.Popen[bytes]]:
-        """``python -m tests.flows.watched`` as a process; afterwards it is gone."""
+        """``python -m tests.support.watched`` as a process; afterwards it is gone."""
         log = self.folder / f"{argv[0]}-{time.monotonic_ns()}.log"
-        command = [sys.executable, "-m", "tests.flows.watched", *argv]
+        command = [sys.executable, "-m", "tests.support.watched", *argv]
         with running(command, log, self.env) as process:
             yield process
+
+    def log_of(self, program: str) -> str:
+        """What all programs of this kind (``run``, ``serve``) have logged."""
+        logs = sorted(self.folder.glob(f"{program}-*.log"))
+        return "".join(log.read_text(errors="replace") for log in logs)
 
     @contextmanager
     def script(self, run: FineTune) -> Iterator[subprocess.Popen[bytes]]:

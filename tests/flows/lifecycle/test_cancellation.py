@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from finetuning.azure.naming import endpoint_name, job_name, run_key
 from finetuning.form.run import FineTune
 from tests.conftest import RunningEmulator
-from tests.flows.conftest import endless, small
-from tests.flows.watching import Stage, stage, until
+from tests.support.runs import endless, names, small
+from tests.support.stage import Stage, stage
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -30,9 +30,8 @@ def watched(
 
 def long_run() -> tuple[FineTune, str, str]:
     """A run that trains for minutes, with the names of its job and endpoint."""
-    chosen = uuid.uuid4().hex
-    key = run_key("", chosen)
-    return endless(small(chosen)), job_name(key), endpoint_name(key)
+    run = endless(small(uuid.uuid4().hex))
+    return run, *names(run)
 
 
 def under_way(watched: Stage, job: str, endpoint: str) -> None:
