@@ -1,5 +1,6 @@
 """Plan a fine-tune: run every gate, say what would be created and what it costs, create nothing."""
 
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from prefect.settings import get_current_settings
 
 from finetuning.azure import naming
 from finetuning.azure.client import preload
+from finetuning.azure.settings import load_settings
 from finetuning.errors import FineTuneError
 from finetuning.form.command_line import read_run
 from finetuning.form.run import FineTune
@@ -51,7 +53,7 @@ def plan_alone(run: FineTune) -> PlanReport:
     with disable_run_logger(), ThreadPoolExecutor() as pool:
         try:
             report = ask_gates(
-                find_settings(), run, key, lambda gate, *given: pool.submit(gate.fn, *given)
+                load_settings(), run, key, lambda gate, *given: pool.submit(gate.fn, *given)
             )
         except FineTuneError as error:
             report = PlanReport(findings=[failed_gate("credential", error)])
@@ -66,8 +68,8 @@ def main(argv: list[str], show_report: Callable[[PlanReport], None] = show) -> i
     """
     run = read_run(argv, "python -m flows.plan", str(plan.__doc__))
     use_env_file()
-    if get_current_settings().api.url:
-        need_server()
+    if get_current_settings().api.url or os.environ.get("FINETUNE_BLOCK"):
+        need_server()  # which also has the blocks
     with ThreadPoolExecutor(1) as beside:  # while this thread asks for the settings
         beside.submit(preload)
         report = plan(run) if get_current_settings().api.url else plan_alone(run)

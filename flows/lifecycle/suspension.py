@@ -39,7 +39,7 @@ def refuse_to_suspend_alone(waiting: Waiting) -> None:
     if waiting == "suspended" and deployment.id is None:
         raise SettingsError(
             "run.waiting is 'suspended', but this run has no deployment that could resume it. "
-            "Trigger the deployment fine-tune/weekly, or set run.waiting to 'attached'."
+            "Trigger the deployment fine-tune/run, or set run.waiting to 'attached'."
         )
 
 

@@ -218,7 +218,7 @@ def test_a_run_without_a_deployment_cannot_be_suspended(
 ) -> None:
     before = azure_env.requests()[-1:]
 
-    with pytest.raises(SettingsError, match="Trigger the deployment fine-tune/weekly"):
+    with pytest.raises(SettingsError, match="Trigger the deployment fine-tune/run"):
         fine_tune(small(uuid.uuid4().hex, waiting="suspended"))
 
     assert azure_env.requests()[-1:] == before

@@ -26,8 +26,8 @@ from deployments.local_stack import (
 )
 from deployments.up import tell_errors
 from tests.conftest import running_emulator
-from tests.flows.conftest import small
 from tests.support.prefect_servers import Server, assert_sound
+from tests.support.runs import small
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow

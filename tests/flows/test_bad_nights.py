@@ -14,7 +14,7 @@ from finetuning.form.run import FineTune
 from finetuning.planning.planner import endpoint_name
 from flows.fine_tune import fine_tune
 from tests.conftest import RunningEmulator
-from tests.flows.conftest import endless, small
+from tests.support.runs import endless, small
 
 pytestmark = pytest.mark.slow
 

@@ -17,8 +17,9 @@ from finetuning.azure.naming import job_name, run_key
 from finetuning.form.run import FineTune
 from finetuning.planning.planner import endpoint_name
 from tests.conftest import ROOT, RunningEmulator
-from tests.flows.conftest import endless, small
-from tests.flows.watching import Stage, flow_processes, kill, stage, until
+from tests.support.runs import endless, small
+from tests.support.stage import Stage, flow_processes, kill, stage
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 

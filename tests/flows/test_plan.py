@@ -258,18 +258,44 @@ def test_a_new_users_env_file_is_all_that_the_command_needs(
     assert "The plan holds" in done.stdout
 
 
-def test_a_server_that_does_not_answer_is_told_in_a_sentence(tmp_path: Path) -> None:
-    gone = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api", "PYTHONPATH": str(ROOT)}
-
-    done = subprocess.run(
+def command(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """``python -m flows.plan`` in a folder, without a setting but these variables."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("AZURE")}
+    bare |= {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(folder / "home")}
+    bare.pop("PREFECT_API_URL", None)
+    return subprocess.run(
         [sys.executable, "-m", "flows.plan"],
-        cwd=tmp_path,
-        env=gone,
+        cwd=folder,
+        env=bare | variables,
         capture_output=True,
         text=True,
         timeout=120,
     )
 
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (
+            {"PREFECT_API_URL": "http://127.0.0.1:9/api"},
+            "The Prefect server http://127.0.0.1:9/api does not answer",
+        ),
+        ({"FINETUNE_BLOCK": "night"}, "No Prefect server is named."),
+    ],
+)
+def test_a_server_that_is_not_there_is_told_in_a_sentence(
+    variables: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    done = command(tmp_path, **variables)
+
     assert done.returncode == 1
-    assert done.stderr.startswith("The Prefect server http://127.0.0.1:9/api does not answer")
+    assert done.stderr.startswith(said)
     assert "Traceback" not in done.stderr
+
+
+def test_without_a_server_and_a_setting_the_command_says_what_to_set(tmp_path: Path) -> None:
+    done = command(tmp_path, COLUMNS="400")  # so that no line of the report is broken
+
+    assert done.returncode == 1
+    assert "The workspace connection lacks AZURE_SUBSCRIPTION_ID" in done.stdout
+    assert "Traceback" not in done.stderr and "temporary server" not in done.stderr
