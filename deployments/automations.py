@@ -29,6 +29,7 @@ from prefect.exceptions import ObjectNotFound
 from deployments.declared import declarations
 from deployments.events import JOB_ENDED
 from flows.lifecycle.events import BUDGET_EXCEEDED, ENDPOINT_EXPIRED
+from flows.lifecycle.suspension import RESUMER
 
 FINE_TUNE, REAPER = "fine-tune", "reap/every-15-minutes"
 ANY_RUN = {"prefect.resource.id": ["prefect.flow-run.*"]}
@@ -113,7 +114,7 @@ def automations(alarm: Alarm, reaper: Any, limits: Limits) -> list[AutomationCor
             actions=[reap],
         ),
         AutomationCore(
-            name="fine-tune: a suspended run's job ended",
+            name=RESUMER,
             description="Azure's own event says so: the run goes on.",
             trigger=EventTrigger(
                 match={"prefect.resource.id": ["azure-ml.job.*"]},

@@ -16,13 +16,15 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import AwaitingRetry, Cancelled, Crashed
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from finetuning.azure.naming import job_name, run_key
 from finetuning.azure.ownership import Owner
 from finetuning.form.run import FineTune
+from finetuning.planning.plan import Plan
 from flows.lifecycle.server import server_time
 from tasks.step import REPEATED
+from tasks.suspended import SuspendedRun
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
@@ -271,44 +273,57 @@ def read_parameters(run: FlowRun) -> FineTune:
         return FineTune()
 
 
-class Waiting(BaseModel):
-    """A suspended run, its job, and when it is resumed at the latest."""
-
-    model_config = ConfigDict(frozen=True)
-
-    flow_run_id: UUID
-    name: str
-    job: str
-    since: datetime
-    wake: datetime | None
+#: Under which key a suspended run with a budget leaves its plan at Prefect's server.
+PLAN_INPUT = "fine-tune-plan"
 
 
 @task(name="Ask which runs are suspended", **ASKED)
-def find_suspended(flow: str) -> list[Waiting]:
+def find_suspended(flow: str) -> list[SuspendedRun]:
     """Return the flow's runs that wait for their job without a process."""
     with get_client(sync_client=True) as client:
         runs = _in_states(client, flow, "PAUSED")
-    return [_waiting(run) for run in runs if run.state and run.state.name == "Suspended"]
+        return [
+            _suspended(client, run) for run in runs if run.state and run.state.name == "Suspended"
+        ]
 
 
-def _waiting(run: FlowRun) -> Waiting:
+def _suspended(client: SyncPrefectClient, run: FlowRun) -> SuspendedRun:
     until = run.state.state_details.pause_timeout if run.state else None
-    now = datetime.now(UTC)
-    return Waiting(
-        flow_run_id=run.id,
+    parameters = read_parameters(run)
+    return SuspendedRun(
+        flow_run_id=str(run.id),
         name=run.name,
-        job=job_name(run_key(str(run.id), read_parameters(run).key)),
-        since=run.start_time or run.created or now,
+        job=job_name(run_key(str(run.id), parameters.key)),
+        since=run.start_time or run.created or datetime.now(UTC),
         wake=until - GRACE if until else None,
+        training=timedelta(minutes=parameters.deadlines.training_minutes),
+        plan=_left_plan(client, run) if parameters.budget is not None else None,
     )
 
 
+def _left_plan(client: SyncPrefectClient, run: FlowRun) -> Plan | None:
+    try:
+        return Plan.model_validate_json(client.read_flow_run_input(run.id, PLAN_INPUT))
+    except (httpx.HTTPStatusError, ValidationError) as error:
+        get_run_logger().warning(
+            "the budget of %s is watched by the time that it reckoned only: %s", run.name, error
+        )
+        return None
+
+
 @task(name="Resume what waited", cache_policy=NO_CACHE)
-def resume_runs(runs: list[Waiting]) -> list[str]:
-    """Resume these runs; return the names of those that were still suspended."""
+def resume_runs(runs: list[SuspendedRun]) -> list[str]:
+    """Resume these runs, each by itself; return the names of those that were still suspended."""
+    resumed = []
     with get_client(sync_client=True) as client:
-        done = [(one.name, client.resume_flow_run(one.flow_run_id)) for one in runs]
-    return [name for name, answer in done if answer.status == SetStateStatus.ACCEPT]
+        for one in runs:
+            try:
+                answer = client.resume_flow_run(UUID(one.flow_run_id))
+            except (httpx.HTTPError, PrefectException) as error:
+                get_run_logger().error("run %s could not be resumed: %s", one.name, error)
+            else:
+                resumed += [one.name] if answer.status == SetStateStatus.ACCEPT else []
+    return resumed
 
 
 def take_up(client: SyncPrefectClient, flow_run_id: UUID) -> bool:

@@ -111,3 +111,9 @@ def server_time(client: SyncPrefectClient) -> datetime:
     except ValueError:
         return datetime.now(UTC)
     return told if told.tzinfo else told.replace(tzinfo=UTC)
+
+
+def time_there() -> datetime:
+    """Return what time it is on the Prefect server that this process asks."""
+    with get_client(sync_client=True) as client:
+        return server_time(client)
