@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -188,20 +189,20 @@ def test_removing_what_many_runs_left_takes_a_word(stage: RunningEmulator) -> No
     assert not dead & set(there(stage))
 
 
-def test_processes_that_ask_a_new_server_at_once_agree_on_its_id(tmp_path: Path) -> None:
-    program = "from flows.lifecycle.server import server_id; print(server_id())"
-    with own_server(tmp_path / "prefect", free_port()) as settings:
+def test_all_who_ask_a_new_server_at_once_agree_on_its_id(
+    tmp_path: Path, prefect_server: None
+) -> None:
+    with (
+        own_server(tmp_path / "prefect", free_port()) as settings,
+        used_here(settings["PREFECT_API_URL"]),
+        ExitStack() as stack,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        clients = [stack.enter_context(get_client(sync_client=True)) for _ in range(4)]
+        told = set(pool.map(server._agreed, clients))
 
-        def ask(_: int) -> str:
-            done = run_python(settings, "-c", program, seconds=120)
-            assert done.returncode == 0, done.stderr
-            return done.stdout.strip()
-
-        with ThreadPoolExecutor(4) as pool:
-            told = set(pool.map(ask, range(4)))
-
-    assert len(told) == 1
-    assert uuid.UUID(told.pop())
+        assert told == {server_id()}
+        assert uuid.UUID(told.pop())
 
 
 @pytest.mark.parametrize("value", ["", " " * 200, UNKNOWN_SERVER, 7, {"id": "x"}, None])
