@@ -30,6 +30,7 @@ from deployments.declared import declarations
 from deployments.events import JOB_ENDED
 from flows.lifecycle.environment import need_server
 from flows.lifecycle.events import BUDGET_EXCEEDED, ENDPOINT_EXPIRED
+from flows.lifecycle.suspension import RESUMER
 
 FINE_TUNE, REAPER = "fine-tune", "reap/every-15-minutes"
 ANY_RUN = {"prefect.resource.id": ["prefect.flow-run.*"]}
@@ -47,10 +48,11 @@ class NotInstalled(RuntimeError):
 
 @dataclass(frozen=True)
 class Limits:
-    """When to raise an alarm."""
+    """When to raise an alarm, and how patient the reaper is."""
 
     silent: timedelta = timedelta(minutes=3)
     pending: timedelta = timedelta(minutes=15)  # longer than a container takes to start
+    waiting: timedelta = timedelta(hours=1)  # longer than workers are busy with other runs
     without_success: timedelta = timedelta(days=8)
 
 
@@ -62,6 +64,7 @@ def automations(alarm: Alarm, reaper: Any, limits: Limits) -> list[AutomationCor
         parameters={
             "silent_minutes": limits.silent.total_seconds() / 120,
             "pending_minutes": limits.pending.total_seconds() / 60,
+            "waiting_minutes": limits.waiting.total_seconds() / 60,
         },
     )
     return [
@@ -112,7 +115,7 @@ def automations(alarm: Alarm, reaper: Any, limits: Limits) -> list[AutomationCor
             actions=[reap],
         ),
         AutomationCore(
-            name="fine-tune: a suspended run's job ended",
+            name=RESUMER,
             description="Azure's own event says so: the run goes on.",
             trigger=EventTrigger(
                 match={"prefect.resource.id": ["azure-ml.job.*"]},
@@ -126,6 +129,12 @@ def automations(alarm: Alarm, reaper: Any, limits: Limits) -> list[AutomationCor
             name="fine-tune: an endpoint outlived its expiry",
             description="The reaper found one that should have been gone. It bills.",
             trigger=EventTrigger(match={}, expect={ENDPOINT_EXPIRED}, posture=Posture.Reactive),
+            actions=[alarm],
+        ),
+        AutomationCore(
+            name="fine-tune: the reaper failed",
+            description="What it could not remove, or was about to remove too much of, bills on.",
+            trigger=_when({"prefect.flow-run.Failed", _CRASHED}, ["reap"]),
             actions=[alarm],
         ),
         AutomationCore(
@@ -231,11 +240,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--notify", metavar="TYPE/NAME", help="block that tells people")
     parser.add_argument("--silent-seconds", type=float, default=180, help="without a heartbeat")
     parser.add_argument("--pending-seconds", type=float, default=900, help="claimed, not begun")
+    parser.add_argument("--waiting-seconds", type=float, default=3600, help="due, not claimed")
     parser.add_argument("--success-days", type=float, default=8, help="without a completed run")
     given = parser.parse_args(argv)
     limits = Limits(
         timedelta(seconds=given.silent_seconds),
         timedelta(seconds=given.pending_seconds),
+        timedelta(seconds=given.waiting_seconds),
         timedelta(days=given.success_days),
     )
     need_server()

@@ -19,6 +19,7 @@
     │   ├── AnswerError
     │   └── EndpointLeftRunning
     ├── OrphansRemain          the reaper could not remove everything that it should
+    ├── RemovesTooMuch         the reaper was about to remove more than it may without a word
     ├── DeadlineExceeded         a wait was longer than the run allows
     ├── BudgetExceeded           the run has spent more than it may
     └── ServiceError             Azure refused or failed a request; carries its own words
@@ -202,6 +203,21 @@ class OrphansRemain(FineTuneError):
         return (
             f"{len(self.failures)} leftover(s) MAY STILL RUN AND BILL: {reasons} "
             "The next run of the reaper tries again; or remove them by hand in the studio now."
+        )
+
+
+class RemovesTooMuch(FineTuneError):
+    """The reaper would remove more at once than dead runs are likely to leave."""
+
+    def __init__(self, amount: str, names: list[str]) -> None:
+        super().__init__(amount, names)
+        self.amount, self.names = amount, names
+
+    def __str__(self) -> str:
+        return (
+            f"This reaping would remove {self.amount} ({', '.join(self.names)}): NOTHING WAS "
+            "REMOVED, and all of it may run and bill on. Look whether this is the right Prefect "
+            "server, then reap with removes_many=true (--removes-many)."
         )
 
 

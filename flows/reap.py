@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 import httpx
@@ -13,59 +13,111 @@ from prefect.exceptions import PrefectException
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 
-from finetuning.azure.ownership import Decision, Ownership, decide
+from finetuning.azure.ownership import Decision, Orphan, Ownership, decide, removes_many
 from finetuning.azure.settings import Settings
-from finetuning.errors import FineTuneError, OrphansRemain
+from finetuning.errors import FineTuneError, OrphansRemain, RemovesTooMuch
 from finetuning.form.context import RunContext
 from finetuning.form.run import Deadlines
 from flows.lifecycle.context import FINE_TUNE
 from flows.lifecycle.environment import need_server, use_env_file
 from flows.lifecycle.events import tell_of_expired
-from flows.lifecycle.runs import find_owners
+from flows.lifecycle.runs import Patiences, find_owners
+from flows.lifecycle.server import reaping_server
 from tasks.connection import find_settings
 from tasks.endpoint import delete_endpoint
-from tasks.orphans import find_orphans, publish_reaping
+from tasks.orphans import find_endpoints, find_jobs, publish_reaping
 from tasks.training import stop_job
 
 
-@flow(name="reap", validate_parameters=True, on_completion=[tell_of_expired])
+@flow(name="reap", validate_parameters=True)
 def reap(
     dry_run: bool = False,
     silent_minutes: float = 10,
     pending_minutes: float = 15,
+    waiting_minutes: float = 60,
+    removes_many: bool = False,
+    lost_servers: tuple[str, ...] = (),
     deadlines: Deadlines | None = None,
 ) -> list[Decision]:
     """Remove endpoints and jobs of ours that no living run owns, or whose expiry has passed.
 
-    What bears no tags of ours is never touched; what was asked to be kept stays until its expiry.
+    What bears no tags of ours is never touched, nor what belongs to another Prefect server; what
+    was asked to be kept, and what belongs to a run that is not known here, stays until its expiry.
 
     Args:
         dry_run: Only say what would be removed.
         silent_minutes: Minutes without a heartbeat after which a running run counts as dead.
         pending_minutes: Minutes after which a run that was claimed and not begun is offered again;
             more than a container takes to start.
+        waiting_minutes: Minutes after which a run that is due and that no worker has claimed counts
+            as dead; more than workers are busy with other runs.
+        removes_many: Remove also what more than half of the runs left, if they are three or more.
+        lost_servers: Ids of Prefect servers that are gone: what they own goes at its expiry.
         deadlines: How long to wait for a deletion; the defaults of a fine-tune if empty.
 
     Raises:
-        OrphansRemain: names what could not be removed; the next run of this flow tries again.
+        SettingsError: there is no Prefect server that could know the runs.
+        RemovesTooMuch: nothing was removed; says what would have been.
+        OrphansRemain: names what could not be looked at or removed; the next run tries again.
     """
-    settings = find_settings()
-    found = find_orphans(settings)
-    owners = find_owners(
+    server, settings = reaping_server(), find_settings()
+    found, failures = look_around(settings)
+    known = find_owners(
         FINE_TUNE,
         {one.flow_run_id for one in found},
-        timedelta(minutes=silent_minutes),
-        timedelta(minutes=pending_minutes),
+        Patiences(
+            silent=timedelta(minutes=silent_minutes),
+            pending=timedelta(minutes=pending_minutes),
+            waiting=timedelta(minutes=waiting_minutes),
+        ),
         dry_run=dry_run,
     )
-    decisions = [decide(one, owners, datetime.now(UTC)) for one in found]
+    servers = {server, *lost_servers}
+    decisions = [decide(one, known.owners, known.now, servers) for one in found]
+    tell_of_expired(decisions)
     doomed = [one for one in decisions if one.remove]
-    failures = {} if dry_run else remove(settings, doomed, deadlines or Deadlines())
-    get_run_logger().info("%s", publish_reaping(decisions, failures, dry_run))
+    if dry_run:
+        publish_reaping(decisions, failures, "would be removed")
+    else:
+        if not removes_many:
+            refuse_many(decisions, failures)
+        failures |= remove(settings, doomed, deadlines or Deadlines())
+        publish_reaping(decisions, failures)
     rename_run(deed(decisions, failures, dry_run=dry_run))
     if failures:
         raise OrphansRemain(failures)
     return decisions
+
+
+def look_around(settings: Settings) -> tuple[list[Orphan], dict[str, str]]:
+    """Return what of ours is there, and what could not be looked at; each list by itself."""
+    found: list[Orphan] = []
+    failures: dict[str, str] = {}
+    listings = {"endpoints": find_endpoints.submit(settings), "jobs": find_jobs.submit(settings)}
+    for what, listing in listings.items():
+        try:
+            seen = listing.result()
+        except FineTuneError as error:
+            failures[f"the list of {what}"] = str(error)
+        else:
+            found += seen.found
+            failures |= seen.problems
+    return found, failures
+
+
+def refuse_many(decisions: list[Decision], failures: dict[str, str]) -> None:
+    """Remove nothing where much would go: a wrong or restored database looks like that.
+
+    Raises:
+        RemovesTooMuch: says what would have been removed.
+    """
+    amount = removes_many(decisions)
+    if amount is None:
+        return
+    publish_reaping(decisions, failures, "NOT removed")
+    refused = RemovesTooMuch(amount, [one.found.name for one in decisions if one.remove])
+    get_run_logger().critical("%s", refused)
+    raise refused
 
 
 def deed(decisions: list[Decision], failures: Mapping[str, str], *, dry_run: bool) -> str:
@@ -102,24 +154,36 @@ def remove(settings: Settings, doomed: list[Decision], deadlines: Deadlines) -> 
     for name, removal in removals.items():
         try:
             removal.result()
-        except FineTuneError as error:
-            failures[name] = str(error)
+        except Exception as error:  # whatever it is: the others are waited for, and it is reported
+            failures[name] = str(error) or type(error).__name__
     return failures
 
 
 def main(argv: list[str]) -> int:
-    """Reap once; return 1 if something could not be removed."""
+    """Reap once; return 1 if something could not be removed, or nothing was looked at."""
     parser = argparse.ArgumentParser(prog="python -m flows.reap", description=reap.__doc__)
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     parser.add_argument(
         "--silent-minutes", type=float, default=10, help="minutes without a heartbeat (default 10)"
+    )
+    parser.add_argument(
+        "--removes-many", action="store_true", help="also what more than half of the runs left"
+    )
+    parser.add_argument(
+        "--lost-server", action="append", default=[], metavar="ID", help="a server that is gone"
     )
     given = parser.parse_args(argv)
     use_env_file()
     need_server()  # which alone knows who lives
     try:
         find_settings()  # before there is a flow run that could only fail
-        reap(dry_run=given.dry_run, silent_minutes=given.silent_minutes)
+        reaping_server()  # a flow that begins without a server would start a temporary one
+        reap(
+            dry_run=given.dry_run,
+            silent_minutes=given.silent_minutes,
+            removes_many=given.removes_many,
+            lost_servers=tuple(given.lost_server),
+        )
     except FineTuneError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,31 +1,52 @@
-"""Resume the runs whose job has ended: the fallback where Azure's own event did not reach us."""
+"""Resume the runs whose job has ended or must end: the fallback where no event reached us."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from prefect import flow, get_run_logger
 
+from finetuning.errors import FineTuneError
 from flows.lifecycle.context import FINE_TUNE
-from flows.lifecycle.runs import Waiting, find_suspended, resume_runs
+from flows.lifecycle.runs import find_suspended, resume_runs
+from flows.lifecycle.server import time_there
 from tasks.connection import find_settings
+from tasks.suspended import SuspendedRun, find_overdue
 from tasks.training import find_ended_jobs
 
 
 @flow(name="resume", validate_parameters=True)
 def resume() -> list[str]:
-    """Resume each suspended fine-tune whose job has ended, or whose deadline or budget is near.
+    """Resume each suspended fine-tune whose job has ended, or whose deadline or budget has come.
 
-    One listing of jobs serves all of them. Returns the names of the runs that go on.
+    One listing of jobs serves all of them; the jobs of runs with a budget, and those that may be
+    too late, are looked at one by one. Returns the names of the runs that go on.
+
+    Raises:
+        FineTuneError: the jobs could not be listed; what is due by itself was resumed all the same.
     """
     waiting = find_suspended(FINE_TUNE)
     if not waiting:
         return []
-    ended = set(find_ended_jobs(find_settings(), {one.job: one.since for one in waiting}))
-    due = [one for one in waiting if one.job in ended or is_due(one, datetime.now(UTC))]
+    settings, now = find_settings(), time_there()
+    due = [one for one in waiting if is_due(one, now)]
+    asleep = [one for one in waiting if one not in due]
+    overdue = find_overdue(settings, asleep, now)
+    for job, why in overdue.items():
+        get_run_logger().warning("job %s must not go on: %s", job, why)
+    try:
+        ended = find_ended_jobs(settings, {one.job: one.since for one in asleep})
+    except FineTuneError:
+        _resume([one for one in waiting if one in due or one.job in overdue], waiting)
+        raise
+    goes_on = {*ended, *overdue}
+    return _resume([one for one in waiting if one in due or one.job in goes_on], waiting)
+
+
+def _resume(due: list[SuspendedRun], waiting: list[SuspendedRun]) -> list[str]:
     resumed = resume_runs(due) if due else []
     get_run_logger().info("%d runs wait; resumed: %s", len(waiting), ", ".join(resumed) or "none")
     return resumed
 
 
-def is_due(run: Waiting, now: datetime) -> bool:
+def is_due(run: SuspendedRun, now: datetime) -> bool:
     """Return whether a run is to look for itself, its job ended or not."""
     return run.wake is not None and now >= run.wake

@@ -13,7 +13,7 @@ from finetuning.azure.service_errors import look_up, refusal_of
 from finetuning.errors import DeploymentFailed
 from finetuning.form.context import RunContext
 from finetuning.planning.plan import Serving
-from tasks.endpoint import is_settled, resource_state, update_endpoint
+from tasks.endpoint import date_serving, is_settled, resource_state, update_endpoint
 from tasks.step import azure_step
 from tasks.waiting import Patience, patience, wait_for_operation, wait_until
 
@@ -34,7 +34,8 @@ def deploy_model(
     """Return the name of the deployment that serves the model with all of the traffic.
 
     ``model`` is the registered model's id. A deployment that an earlier try made is adopted;
-    a failed one is replaced under its own name. ``spending`` is called at every look and may raise
+    a failed one is replaced under its own name. An endpoint that is to be kept is dated first:
+    ``keep_hours`` count from here. ``spending`` is called at every look and may raise
     to end the wait.
 
     Raises:
@@ -42,6 +43,8 @@ def deploy_model(
     """
     client, name = open_client(context.settings), serving.choice.deployment
     wait = replace(patience(context.deadlines, "deployment_minutes"), guard=spending)
+    if serving.choice.keep:
+        date_serving(client, serving.endpoint, serving.choice.keep_hours, wait)
     deployment = _settled(client, serving, wait)
     if deployment is not None and not _serves(deployment, model):
         state = resource_state(deployment)

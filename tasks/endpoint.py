@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from finetuning.azure.client import open_client
-from finetuning.azure.ownership import KEY_TAG
+from finetuning.azure.ownership import KEY_TAG, adopted_tags, served_tags
 from finetuning.azure.service_errors import look_up, state_text
 from finetuning.azure.settings import Settings
 from finetuning.errors import EndpointError, EndpointLeftRunning, FineTuneError
@@ -39,8 +40,8 @@ def look_at_endpoint(settings: Settings, name: str) -> EndpointFacts:
 def create_endpoint(context: RunContext, name: str) -> str:
     """Return the name of an endpoint that is ready; without a deployment it costs nothing.
 
-    One that an earlier try made is adopted in whatever state it is; one that is being deleted is
-    waited for and made anew.
+    One that an earlier try made is adopted in whatever state it is, with the expiry that it has;
+    one that is being deleted is waited for and made anew.
 
     Raises:
         EndpointError: the name belongs to somebody else, or Azure could not create it.
@@ -55,11 +56,13 @@ def create_endpoint(context: RunContext, name: str) -> str:
             f"Endpoint '{name}' exists and is not this run's: it is left alone. "
             "Choose another run.endpoint.name, or leave it empty."
         )
+    there = dict(endpoint.tags or {}) if endpoint is not None else {}
+    tags = adopted_tags(there, owner.tags)
     if endpoint is None or resource_state(endpoint) != "succeeded":
-        new = ManagedOnlineEndpoint(name=name, auth_mode="key", tags=owner.tags)
+        new = ManagedOnlineEndpoint(name=name, auth_mode="key", tags=tags)
         endpoint = update_endpoint(client, new, wait)
-    elif {**(endpoint.tags or {}), **owner.tags} != endpoint.tags:  # adopted: whose, until when
-        endpoint.tags = {**(endpoint.tags or {}), **owner.tags}
+    elif tags != there:  # adopted: whose it is now
+        endpoint.tags = tags
         endpoint = update_endpoint(client, endpoint, wait)
     if endpoint is None or resource_state(endpoint) != "succeeded":
         state = resource_state(endpoint) if endpoint is not None else "gone"
@@ -68,6 +71,21 @@ def create_endpoint(context: RunContext, name: str) -> str:
         )
     get_run_logger().info("endpoint %s is ready", name)
     return name
+
+
+def date_serving(client: MLClient, name: str, kept_hours: float, wait: Patience) -> None:
+    """Let a kept endpoint expire so many hours from now; one that serves already keeps its expiry.
+
+    Called before the deployment that bills is begun, so that what bills is never without its date.
+    """
+    endpoint = settled_endpoint(client, name, wait)
+    if endpoint is None:  # the deployment's creation will say so
+        return
+    there = dict(endpoint.tags or {})
+    tags = served_tags(there, datetime.now(UTC), kept_hours)
+    if tags != there:
+        endpoint.tags = tags
+        update_endpoint(client, endpoint, wait)
 
 
 @azure_step("Delete the endpoint")

@@ -1,16 +1,21 @@
-"""Orphans: the endpoints and jobs that bear our tags, and what was done about them."""
+"""Orphans: the endpoints and jobs that bear our tags, and what was done about them.
+
+Each is looked at by itself: what fails at one of them is said, and the others are looked at.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from finetuning.azure.client import open_client
-from finetuning.azure.ownership import RUN_TAG, Decision, Orphan, read_tags, report
-from finetuning.azure.service_errors import state_text
+from finetuning.azure.ownership import RUN_TAG, Decision, Kind, Leftovers, Orphan, read_tags, report
+from finetuning.azure.service_errors import first_lines, service_errors, state_text
 from finetuning.azure.settings import Settings
+from finetuning.errors import FineTuneError
 from tasks.step import azure_step
 from tasks.training import has_ended
 
@@ -18,13 +23,45 @@ if TYPE_CHECKING:
     from azure.ai.ml import MLClient
 
 
-@azure_step("List what bears our tags")
-def find_orphans(settings: Settings) -> list[Orphan]:
-    """Return every endpoint and every unfinished job of the workspace that bears our tags."""
+@azure_step("List endpoints with our tags")
+def find_endpoints(settings: Settings) -> Leftovers:
+    """Return every endpoint of the workspace that bears our tags."""
     client = open_client(settings)
-    found = [_endpoint(client, one) for one in client.online_endpoints.list()]
-    found += [_job(one) for one in client.jobs.list(tag=RUN_TAG) if one is not None]
-    return [one for one in found if one is not None]
+    return _each("endpoint", client.online_endpoints.list, lambda one: _endpoint(client, one))
+
+
+@azure_step("List jobs with our tags")
+def find_jobs(settings: Settings) -> Leftovers:
+    """Return every unfinished job of the workspace that bears our tags."""
+    client = open_client(settings)
+    return _each("job", lambda: client.jobs.list(tag=RUN_TAG), _job)
+
+
+def _each(
+    kind: Kind, listing: Callable[[], Iterable[Any]], read: Callable[[Any], Orphan | None]
+) -> Leftovers:
+    """Read what a listing shows, each by itself; what was seen before it broke off counts.
+
+    Raises:
+        FineTuneError: the listing broke off, and may not when it is asked for again.
+    """
+    found: list[Orphan] = []
+    problems: dict[str, str] = {}
+    doing = f"List {kind}s with our tags"
+    try:
+        with service_errors(doing):
+            for one in listing():
+                try:
+                    ours = read(one)
+                except Exception as error:  # whatever is odd about this one, the rest is looked at
+                    problems[f"{kind} {getattr(one, 'name', '?')}"] = first_lines(error)
+                else:
+                    found += [ours] if ours is not None else []
+    except FineTuneError as error:
+        if error.transient:
+            raise
+        problems[f"the list of {kind}s"] = str(error)
+    return Leftovers(found=found, problems=problems)
 
 
 def _endpoint(client: MLClient, endpoint: Any) -> Orphan | None:
@@ -32,12 +69,23 @@ def _endpoint(client: MLClient, endpoint: Any) -> Orphan | None:
     ours = read_tags("endpoint", str(endpoint.name), state, endpoint.tags, 0.0)
     if ours is None:  # nothing more is asked about what is not ours
         return None
-    deployments = client.online_deployments.list(ours.name)
-    nodes = sum(float(one.instance_count or 1) for one in deployments)
-    return ours.model_copy(update={"nodes": nodes})
+    return ours.model_copy(update={"nodes": _nodes(client, ours.name)})
+
+
+def _nodes(client: MLClient, endpoint: str) -> float:
+    """Return how many nodes an endpoint has; none where Azure does not tell: it is a comfort."""
+    try:
+        with service_errors(f"List the deployments of endpoint '{endpoint}'"):
+            deployments = client.online_deployments.list(endpoint)
+            return sum(float(one.instance_count or 1) for one in deployments)
+    except FineTuneError as error:  # it is gone meanwhile, or its deployments cannot be listed
+        get_run_logger().warning("nodes of endpoint %s are not counted: %s", endpoint, error)
+        return 0.0
 
 
 def _job(job: Any) -> Orphan | None:
+    if job is None:  # of a kind that the SDK does not know
+        return None
     state = state_text(job.status)
     if has_ended(state):
         return None
@@ -45,8 +93,13 @@ def _job(job: Any) -> Orphan | None:
 
 
 @azure_step("Report what was removed")
-def publish_reaping(decisions: list[Decision], failures: Mapping[str, str], dry_run: bool) -> str:
-    """Write an artifact that says of each resource what was done and why; return its text."""
-    text = report(decisions, failures, dry_run=dry_run)
+def publish_reaping(
+    decisions: list[Decision], failures: Mapping[str, str], did: str = "removed"
+) -> str:
+    """Write an artifact that says of each resource what was done and why; return its text.
+
+    ``did``: what was done with what goes: ``removed``, ``would be removed``, ``NOT removed``.
+    """
+    text = report(decisions, failures, did)
     create_markdown_artifact(text, key="reaped", description="What dead runs had left behind")
     return text

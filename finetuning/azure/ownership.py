@@ -1,12 +1,14 @@
 """Whose a resource is, by its tags alone: what is written on it, and who may remove it.
 
 Everything here is decided from plain values: the tags that Azure returned, what the orchestrator
-knows of the owner, and the time. Nothing without our tags ever becomes an ``Orphan``.
+knows of the owner, and the time. Nothing without our tags ever becomes an ``Orphan``. Who does not
+know a run is not asked about it: what belongs to another server is never removed, and what belongs
+to an unknown run not before its expiry.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -30,6 +32,22 @@ EXPIRES_TAG = "finetune.expires"
 KEEP_TAG = "finetune.keep"
 
 
+SERVER_TAG = "finetune.server"
+
+
+#: When a kept endpoint began to be served: its expiry counts from here.
+SERVED_TAG = "finetune.served"
+
+
+#: What stands in the server's place where the server could not be asked, and on what version 0.1.0
+#: made, which names none.
+UNKNOWN_SERVER = "unknown"
+
+
+#: The same for a run without a server that outlives it: no reaper can ever ask that one.
+TEMPORARY_SERVER = "temporary"
+
+
 class Ownership(BaseModel):
     """Whose a resource is: the flow run, its key, and the tags that say so."""
 
@@ -48,9 +66,11 @@ def ownership_tags(
     lifetime: timedelta,
     *,
     keep: bool = False,
+    server: str = UNKNOWN_SERVER,
 ) -> dict[str, str]:
     """Return the tags that say whose a resource is and until when it is wanted (times in UTC)."""
     return {
+        SERVER_TAG: server,
         FLOW_TAG: flow,
         RUN_TAG: flow_run_id,
         KEY_TAG: key,
@@ -60,11 +80,41 @@ def ownership_tags(
     }
 
 
+def adopted_tags(there: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags of an endpoint that a run adopts: the run's, with the endpoint's own times.
+
+    Beginning again makes nothing wanted for longer. A server that could not be asked does not
+    replace one that could.
+    """
+    stays = [name for name in (CREATED_TAG, EXPIRES_TAG, SERVED_TAG) if name in there]
+    if own.get(SERVER_TAG) == UNKNOWN_SERVER and SERVER_TAG in there:
+        stays.append(SERVER_TAG)
+    return {**there, **own, **{name: there[name] for name in stays}}
+
+
+def served_tags(there: Mapping[str, str], now: datetime, kept_hours: float) -> dict[str, str]:
+    """Return the tags of a kept endpoint that begins to serve: it expires so many hours later.
+
+    One that serves already keeps its expiry.
+    """
+    if SERVED_TAG in there:
+        return dict(there)
+    expires = now + timedelta(hours=kept_hours)
+    return {
+        **there,
+        SERVED_TAG: now.isoformat(timespec="seconds"),
+        EXPIRES_TAG: expires.isoformat(timespec="seconds"),
+    }
+
+
 Kind = Literal["endpoint", "job"]
 
 
 class Orphan(BaseModel):
-    """An endpoint or a job that bears our tags. ``nodes``: how many bill while it is there."""
+    """An endpoint or a job that bears our tags. ``nodes``: how many bill while it is there.
+
+    ``server``: the id of the Prefect server that knows its run.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -78,6 +128,21 @@ class Orphan(BaseModel):
     created: datetime
     expires: datetime
     keep: bool
+    server: str = UNKNOWN_SERVER
+
+    @property
+    def names_its_server(self) -> bool:
+        """Return whether there is a server that can be asked for its run."""
+        return self.server not in (UNKNOWN_SERVER, TEMPORARY_SERVER)
+
+
+class Leftovers(BaseModel):
+    """What a listing showed that is ours, and what could not be looked at, with the reason."""
+
+    model_config = ConfigDict(frozen=True)
+
+    found: list[Orphan]
+    problems: dict[str, str]
 
 
 class Owner(BaseModel):
@@ -98,7 +163,10 @@ class Owner(BaseModel):
 
 
 class Decision(BaseModel):
-    """What is done with a leftover, why, and how many node-hours that saves at most."""
+    """What is done with a leftover, why, and how many node-hours that saves at most.
+
+    ``expired``: it has outlived its expiry. ``unclear``: it stays, for its run is not known here.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -106,6 +174,8 @@ class Decision(BaseModel):
     remove: bool
     why: str
     node_hours: float = 0.0
+    expired: bool = False
+    unclear: bool = False
 
 
 def read_tags(
@@ -113,7 +183,8 @@ def read_tags(
 ) -> Orphan | None:
     """Return whose the resource is, or None if its tags do not say that it is ours.
 
-    All four tags must be there and be readable: what we are not sure to have made is not ours.
+    The tags of flow, run, key, creation and expiry must be there and be readable: what we are not
+    sure to have made is not ours. The server's may be missing, as version 0.1.0 left it.
     """
     given = dict(tags or {})
     try:
@@ -128,39 +199,61 @@ def read_tags(
             created=_moment(given[CREATED_TAG]),
             expires=_moment(given[EXPIRES_TAG]),
             keep=given.get(KEEP_TAG, "false") == "true",
+            server=given.get(SERVER_TAG) or UNKNOWN_SERVER,
         )
     except (KeyError, ValueError):
         return None
 
 
-def decide(found: Orphan, owners: Iterable[Owner], now: datetime) -> Decision:
-    """Return what to do with a leftover.
+def decide(
+    found: Orphan, owners: Iterable[Owner], now: datetime, servers: Collection[str] = ()
+) -> Decision:
+    """Return what to do with a leftover; ``servers``: those whose runs ``owners`` tells of.
 
     It stays while a living run owns it (by its id or by a shared key) and neither its expiry nor
-    that run's own deadlines have passed; and, where it was asked to be kept, until its expiry.
+    that run's own deadlines have passed; where it was asked to be kept, until its expiry; where its
+    run is not known, until its expiry; and always where another server's run owns it.
     """
     known = [one for one in owners if _owns(one, found)]
     living = [one for one in known if one.alive]
+    if found.names_its_server and found.server not in servers:
+        return _is_anothers(found, now)
     if living:
         until = max([found.expires, *(one.wanted_until or found.expires for one in living)])
         if now < until:
             return _stays(found, f"run '{living[0].name}' is {living[0].state}")
-        return _goes(found, f"expired {until:%Y-%m-%d %H:%M} UTC", now)
+        return _expired(found, until, now)
     if now >= found.expires:
-        return _goes(found, f"expired {found.expires:%Y-%m-%d %H:%M} UTC", now)
+        return _expired(found, found.expires, now)
+    until = found.expires
     if found.keep and found.kind == "endpoint":
-        return _stays(found, f"asked to be kept until {found.expires:%Y-%m-%d %H:%M} UTC")
+        return _stays(found, f"asked to be kept until {_utc(until)}")
     if known:
         return _goes(found, f"its run '{known[0].name}' is {known[0].state}", now)
-    return _goes(found, f"its run {found.flow_run_id} is not known", now)
+    why = f"its run {found.flow_run_id} is not known here: left until its expiry, {_utc(until)}"
+    return Decision(found=found, remove=False, why=why, unclear=True)
 
 
 def _owns(owner: Owner, found: Orphan) -> bool:
     return owner.flow_run_id == found.flow_run_id or owner.key == found.key
 
 
+def _is_anothers(found: Orphan, now: datetime) -> Decision:
+    """Leave it: that server may know of a run that still wants it, whatever its tag says."""
+    expired = now >= found.expires
+    why = f"belongs to the Prefect server {found.server}: left to the reaper there"
+    if expired:
+        why = f"EXPIRED {_utc(found.expires)}, but {why}; if that server is gone, name it as lost"
+    return Decision(found=found, remove=False, why=why, expired=expired, unclear=True)
+
+
 def _stays(found: Orphan, why: str) -> Decision:
     return Decision(found=found, remove=False, why=why)
+
+
+def _expired(found: Orphan, since: datetime, now: datetime) -> Decision:
+    gone = _goes(found, f"expired {_utc(since)}", now)
+    return gone.model_copy(update={"expired": True})
 
 
 def _goes(found: Orphan, why: str, now: datetime) -> Decision:
@@ -168,19 +261,46 @@ def _goes(found: Orphan, why: str, now: datetime) -> Decision:
     return Decision(found=found, remove=True, why=why, node_hours=found.nodes * hours)
 
 
+def _utc(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+#: Of how many runs at once, and of which share of those that own something here, a reaper removes
+#: what they left without being told to: one night's accident is less, a wrong database is more.
+MANY_RUNS, MANY_SHARE = 3, 0.5
+
+
+def removes_many(decisions: Iterable[Decision]) -> str | None:
+    """Return how much would go, where that is more than an accident's; else None.
+
+    Counted in runs, of those that this reaper may decide on: a job and its endpoint go together.
+    """
+    ours = [one for one in decisions if not (one.unclear and one.found.names_its_server)]
+    there = {one.found.flow_run_id for one in ours}
+    doomed = {one.found.flow_run_id for one in ours if one.remove}
+    if len(doomed) < MANY_RUNS or len(doomed) <= MANY_SHARE * len(there):
+        return None
+    return f"what {len(doomed)} of {len(there)} runs left"
+
+
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def report(decisions: list[Decision], failures: Mapping[str, str], *, dry_run: bool) -> str:
-    """Return what was done as markdown: a sentence, and a row per resource with our tags."""
+def report(decisions: list[Decision], failures: Mapping[str, str], did: str = "removed") -> str:
+    """Return what was done as markdown: a sentence, and a row per resource with our tags.
+
+    ``did``: what was done with what goes; ``failures``: what went wrong, by name.
+    """
     gone = [one for one in decisions if one.remove and one.found.name not in failures]
     hours = sum(one.node_hours for one in gone)
-    verb = "would be removed" if dry_run else "removed"
-    first = f"{len(gone)} of {len(decisions)} {verb}, saving at most {hours:.1f} node-hours."
+    first = f"{len(gone)} of {len(decisions)} {did}, saving at most {hours:.1f} node-hours."
+    unclear = sum(one.unclear for one in decisions)
+    if unclear:
+        first += f" {unclear} left because their runs are not known here."
     rows = [
-        f"| {one.found.kind} | {one.found.name} | {one.found.state} | {_done(one, failures, verb)} "
+        f"| {one.found.kind} | {one.found.name} | {one.found.state} | {_done(one, failures, did)} "
         f"| {one.why} | {one.node_hours:.1f} |"
         for one in decisions
     ]
@@ -188,10 +308,13 @@ def report(decisions: list[Decision], failures: Mapping[str, str], *, dry_run: b
         "| what | name | state | done | why | node-hours |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    return "\n".join([first, "", *head, *rows])
+    decided = {one.found.name for one in decisions}
+    unseen = [f"- {name}: {why}" for name, why in failures.items() if name not in decided]
+    seen = ["", "Could not be looked at:", "", *unseen] if unseen else []
+    return "\n".join([first, "", *head, *rows, *seen])
 
 
-def _done(one: Decision, failures: Mapping[str, str], verb: str) -> str:
+def _done(one: Decision, failures: Mapping[str, str], did: str) -> str:
     if one.found.name in failures:
         return f"FAILED: {failures[one.found.name]}"
-    return verb if one.remove else "kept"
+    return did if one.remove else "kept"

@@ -180,7 +180,11 @@ class EndpointChoice(Choice):
     )
     keep: bool = Field(False, description="Leave the endpoint running; it bills until deleted.")
     keep_hours: float = Field(
-        24, gt=0, le=24 * 30, description="A kept endpoint's expiry; the reaper deletes it then."
+        24,
+        gt=0,
+        le=24 * 30,
+        description="Hours from the beginning of its deployment until the reaper deletes a kept "
+        "endpoint.",
     )
 
     @field_validator("name")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
 from finetuning.azure.naming import run_key
 from finetuning.azure.ownership import Ownership, ownership_tags
 from finetuning.form.context import RunContext
 from finetuning.form.run import FineTune
+from flows.lifecycle.server import server_tag
 from tasks.connection import find_settings
 
 #: The flow whose runs own jobs and endpoints; the reaper and the poller ask for it by name.
@@ -26,24 +28,37 @@ def named_once(title: str) -> str:
 def own(flow: str, lifetime: timedelta, key: str | None = None, *, keep: bool = False) -> Ownership:
     """Return the ownership of this flow run: its id and key, and the tags that say so.
 
-    ``key`` is the caller's own (``run.key``); ``lifetime`` is how long from now what the run makes
-    is wanted at most.
+    ``key`` is the caller's own (``run.key``); ``lifetime`` is how long from the run's first
+    beginning what it makes is wanted at most: beginning again does not extend it.
     """
     flow_run_id = str(flow_run.id)
     derived = run_key(flow_run_id, key)
-    tags = ownership_tags(flow, flow_run_id, derived, datetime.now(UTC), lifetime, keep=keep)
+    tags = ownership_tags(
+        flow, flow_run_id, derived, _begun(), lifetime, keep=keep, server=server_tag()
+    )
     return Ownership(flow_run_id=flow_run_id, key=derived, tags=tags)
+
+
+def _begun() -> datetime:
+    """Return when the run first began, by the server's clock where it said so."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    if run is None:
+        return datetime.now(UTC)
+    running = run.state.timestamp if run.state and run.state.is_running() else None
+    return run.start_time or running or datetime.now(UTC)
 
 
 def run_context() -> RunContext:
     """Return what the steps of this fine-tune are handed, as its parameters say.
+
+    What it makes is wanted until its deadlines are over; an endpoint that is kept is dated anew
+    when it begins to serve.
 
     Raises:
         SettingsError: the connection is not configured.
     """
     run: FineTune = flow_run.parameters["run"]
     lifetime = timedelta(minutes=run.deadlines.total_minutes)
-    if run.endpoint.keep:
-        lifetime += timedelta(hours=run.endpoint.keep_hours)
     owner = own(FINE_TUNE, lifetime, run.key, keep=run.endpoint.keep)
     return RunContext(settings=find_settings(), owner=owner, deadlines=run.deadlines)

@@ -99,12 +99,10 @@ def tell_how_it_ended(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
         _emit(BUDGET_EXCEEDED, flow_run, {**names_on_azure(flow_run), "message": state.message})
 
 
-def tell_of_expired(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Hook of the reaper: emit an event for each endpoint that outlived its expiry."""
-    found = state.result(raise_on_failure=False)
-    decisions = found if isinstance(found, list) else []
+def tell_of_expired(decisions: list[Decision]) -> None:
+    """Emit an event for each endpoint that outlived its expiry, whoever is to remove it."""
     for one in decisions:
-        if isinstance(one, Decision) and _expired(one):
+        if one.found.kind == "endpoint" and one.expired:
             emit_event(
                 event=ENDPOINT_EXPIRED,
                 resource={
@@ -113,10 +111,6 @@ def tell_of_expired(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
                 },
                 payload={"why": one.why, "created": one.found.created.isoformat()},
             )
-
-
-def _expired(one: Decision) -> bool:
-    return one.found.kind == "endpoint" and one.remove and one.why.startswith("expired")
 
 
 def _is_over_budget(state: State[Any]) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -13,14 +15,16 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound, PrefectException
-from prefect.settings import get_current_settings
 from prefect.states import AwaitingRetry, Cancelled, Crashed
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from finetuning.azure.naming import job_name, run_key
 from finetuning.azure.ownership import Owner
 from finetuning.form.run import FineTune
+from finetuning.planning.plan import Plan
+from flows.lifecycle.server import server_time
 from tasks.step import REPEATED
+from tasks.suspended import SuspendedRun
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
@@ -41,60 +45,152 @@ GRACE = timedelta(minutes=15)
 ASKED: dict[str, Any] = {"cache_policy": NO_CACHE, **REPEATED}
 
 
+@dataclass(frozen=True)
+class Patiences:
+    """How long to wait until something is done about a run, by the server's clock.
+
+    ``silent``: without a heartbeat of a run that runs. ``pending``: since a worker claimed a run
+    that nobody began. ``waiting``: since a run was due that nobody claimed; its worker may be busy
+    with another run for hours.
+    """
+
+    silent: timedelta
+    pending: timedelta
+    waiting: timedelta
+
+
+@dataclass(frozen=True)
+class KnownRuns:
+    """What a Prefect server knows of the runs, and what time it was there."""
+
+    owners: list[Owner]
+    now: datetime
+
+
 @task(name="Ask which runs live", **ASKED)
 def find_owners(
-    flow: str, flow_run_ids: set[str], silent: timedelta, pending: timedelta, *, dry_run: bool
-) -> list[Owner]:
+    flow: str, flow_run_ids: set[str], patiences: Patiences, *, dry_run: bool
+) -> KnownRuns:
     """Return every living run of the flow, and what is known of the runs that were named.
 
     A run that says it runs, but whose heartbeats stopped longer ago than ``silent``, is dead: it
     is marked Crashed. A crashed run that still has leftovers is taken up again where that can be.
     One that a worker claimed longer ago than ``pending`` and nobody began is offered again. Nothing
-    of this happens in a dry run. A run that nobody has claimed within ``silent`` of its time is not
-    counted as living.
+    of this happens in a dry run. A run that nobody has claimed within ``waiting`` of its time is
+    not counted as living. A run that cannot be judged is.
     """
     with get_client(sync_client=True) as client:
         found = {run.id: run for run in _living(client, flow) + _named(client, flow_run_ids)}
-        runs = list(found.values())
-        if not dry_run:
-            runs = [_offered_again(client, run, pending) for run in runs]
-        return [_judged(client, run, silent, str(run.id) in flow_run_ids, dry_run) for run in runs]
+        judge = _Judge(client, patiences, server_time(client), dry_run=dry_run)
+        owners = [judge.judged(run, str(run.id) in flow_run_ids) for run in found.values()]
+        return KnownRuns(owners, judge.now)
 
 
-def _judged(
-    client: SyncPrefectClient, run: FlowRun, silent: timedelta, owns: bool, dry_run: bool
-) -> Owner:
-    dead = _fell_silent(client, run, silent)
-    if dead:
-        why = f"no heartbeat for {silent.total_seconds():.0f} s"
-        get_run_logger().warning("run %s is dead: %s", run.name, why)
-        run = run if dry_run else _bury(client, run, why)
-    alive = not dead and _lives(run, silent)
-    if (owns or dead) and not dry_run and not alive:
-        run, alive = _decided(client, run)
-    return _owner(run, alive=alive)
+@dataclass(frozen=True)
+class _Judge:
+    """Decides which runs live, and, unless it is a dry run, sees that the others end or go on."""
+
+    client: SyncPrefectClient
+    patiences: Patiences
+    now: datetime
+    dry_run: bool
+
+    def judged(self, run: FlowRun, owns: bool) -> Owner:
+        """Return the run as an owner; what it ``owns`` is there to be removed."""
+        try:
+            return self._judged(run, owns)
+        except (httpx.HTTPStatusError, PrefectException) as error:
+            if isinstance(error, httpx.HTTPStatusError) and error.response.status_code >= 500:
+                raise  # the server is in trouble: asked again, for all of them
+            get_run_logger().error("run %s cannot be judged, so it lives: %s", run.name, error)
+            return _owner(run, alive=True)
+
+    def _judged(self, run: FlowRun, owns: bool) -> Owner:
+        if not self.dry_run:
+            run = self._offered_again(run)
+        silent = self._silence(run)
+        if silent is not None:
+            why = f"no heartbeat for {silent.total_seconds():.0f} s"
+            get_run_logger().warning("run %s is dead: %s", run.name, why)
+            run = run if self.dry_run else _bury(self.client, run, why)
+        alive = silent is None and self._lives(run)
+        if (owns or silent is not None) and not self.dry_run and not alive:
+            run, alive = _decided(self.client, run)
+        return _owner(run, alive=alive)
+
+    def _offered_again(self, run: FlowRun) -> FlowRun:
+        """Offer a run again that was claimed and not begun in time: its worker is gone.
+
+        If it is only slow, two processes may begin the run; all but one step back
+        (``flows/lifecycle/single_owner.py``). Not forced: a run that has ended meanwhile stays as
+        it is.
+        """
+        if run.state is None or not run.state.is_pending() or run.deployment_id is None:
+            return run
+        if self.now - run.state.timestamp < self.patiences.pending:
+            return run
+        seconds = self.patiences.pending.total_seconds()
+        why = f"Claimed by a worker and not begun within {seconds:.0f} s"
+        self.client.set_flow_run_state(run.id, AwaitingRetry(message=f"{why}; offered again."))
+        get_run_logger().warning("run %s is offered again: %s", run.name, why)
+        return self.client.read_flow_run(run.id)
+
+    def _lives(self, run: FlowRun) -> bool:
+        if run.state is None or run.state.is_final():
+            return False
+        if not run.state.is_scheduled() or run.state.is_paused():
+            return True
+        due = run.next_scheduled_start_time or run.expected_start_time
+        return due is None or self.now - due < self.patiences.waiting
+
+    def _silence(self, run: FlowRun) -> timedelta | None:
+        """Return how long a run has been silent that says it runs and once sent heartbeats.
+
+        None where that is not too long. Counted from when the server received the last one: the
+        worker's clock may be wrong.
+        """
+        if run.state is None or not (run.state.is_running() or run.state.is_cancelling()):
+            return None
+        beats = self._heartbeats(run)
+        if not beats:
+            return None
+        begun = run.state.timestamp  # a run taken up again has heartbeats of its earlier attempt
+        silent = self.now - max(beats[0], begun)
+        return silent if silent > max(self.patiences.silent, least_silence(beats)) else None
+
+    def _heartbeats(self, run: FlowRun) -> list[datetime]:
+        """Return when the server received the run's last heartbeats, newest first."""
+        from prefect.events.filters import EventFilter
+
+        wanted = EventFilter.model_validate(
+            {
+                # The worker's clock wrote when they occurred: one ahead has them in the future.
+                "occurred": {
+                    "since": self.now - timedelta(days=6),
+                    "until": self.now + timedelta(days=1),
+                },
+                "event": {"name": [HEARTBEAT]},
+                "resource": {"id": [f"prefect.flow-run.{run.id}"]},
+                "order": "DESC",
+            }
+        )
+        found = self.client.read_events(wanted, limit=50).events
+        return sorted((one.received for one in found), reverse=True)
 
 
-def _offered_again(client: SyncPrefectClient, run: FlowRun, pending: timedelta) -> FlowRun:
-    """Offer a run again that was claimed and not begun in time: its worker is gone.
+def least_silence(beats: list[datetime]) -> timedelta:
+    """Return the silence that says nothing yet: a heartbeat and a half, as this run sends them.
 
-    If it is only slow, two processes may begin the run; all but one step back (``single_owner``).
-    Not forced: a run that has ended meanwhile stays as it is.
+    ``beats`` are newest first. Some come late, so the shortest of the last pauses is the run's own.
     """
-    if run.state is None or not run.state.is_pending() or run.deployment_id is None:
-        return run
-    if datetime.now(UTC) - run.state.timestamp < pending:
-        return run
-    why = f"Claimed by a worker and not begun within {pending.total_seconds():.0f} s"
-    client.set_flow_run_state(run.id, AwaitingRetry(message=f"{why}; offered again."))
-    get_run_logger().warning("run %s is offered again: %s", run.name, why)
-    return client.read_flow_run(run.id)
+    pauses = [later - earlier for later, earlier in pairwise(beats[:5])]
+    return 1.5 * min(pauses, default=timedelta(0))
 
 
 def _decided(client: SyncPrefectClient, run: FlowRun) -> tuple[FlowRun, bool]:
     """Take a dead run up again, or, where nobody did that in time, see that nobody does later."""
-    if run.state is not None and run.state.name == "AwaitingRetry":
-        why = "Nobody took the run up again in time; its leftovers are removed."
+    if run.state is not None and run.state.is_scheduled():
+        why = "Nobody took the run up in time; its leftovers are removed."
         client.set_flow_run_state(run.id, Crashed(message=why), force=True)
         return client.read_flow_run(run.id), False
     taken_up = take_up(client, run.id)
@@ -147,41 +243,6 @@ def _paged(client: SyncPrefectClient, **filters: Any) -> list[FlowRun]:
             return runs
 
 
-def _lives(run: FlowRun, silent: timedelta) -> bool:
-    if run.state is None or run.state.is_final():
-        return False
-    if not run.state.is_scheduled() or run.state.is_paused():
-        return True
-    due = run.next_scheduled_start_time or run.expected_start_time
-    return due is None or datetime.now(UTC) - due < silent
-
-
-def _fell_silent(client: SyncPrefectClient, run: FlowRun, silent: timedelta) -> bool:
-    """Tell whether the run says that it runs, once sent heartbeats, and no longer does."""
-    from prefect.events.filters import EventFilter
-
-    if run.state is None or not (run.state.is_running() or run.state.is_cancelling()):
-        return False
-    now = datetime.now(UTC)
-    begun = run.state.timestamp  # a run taken up again has heartbeats of its earlier attempt
-    beats = EventFilter.model_validate(
-        {
-            "occurred": {"since": now - timedelta(days=6), "until": now},
-            "event": {"name": [HEARTBEAT]},
-            "resource": {"id": [f"prefect.flow-run.{run.id}"]},
-            "order": "DESC",
-        }
-    )
-    found = client.read_events(beats, limit=1).events
-    return bool(found) and now - max(found[0].occurred, begun) > max(silent, _least_silence())
-
-
-def _least_silence() -> timedelta:
-    """Return the silence that says nothing yet: a heartbeat and a half, as they are set here."""
-    frequency = get_current_settings().flows.heartbeat_frequency or 0
-    return timedelta(seconds=1.5 * frequency)
-
-
 def _bury(client: SyncPrefectClient, run: FlowRun, why: str) -> FlowRun:
     message = f"The run's process is gone: {why}."
     wanted = run.state is not None and not run.state.is_cancelling()
@@ -193,8 +254,6 @@ def _bury(client: SyncPrefectClient, run: FlowRun, why: str) -> FlowRun:
 def _owner(run: FlowRun, *, alive: bool) -> Owner:
     parameters = read_parameters(run)
     minutes = parameters.deadlines.total_minutes
-    if parameters.endpoint.keep:
-        minutes += parameters.endpoint.keep_hours * 60
     begun = run.start_time or run.expected_start_time
     return Owner(
         flow_run_id=str(run.id),
@@ -229,44 +288,57 @@ def read_parameters(run: FlowRun) -> FineTune:
         return FineTune()
 
 
-class Waiting(BaseModel):
-    """A suspended run, its job, and when it is resumed at the latest."""
-
-    model_config = ConfigDict(frozen=True)
-
-    flow_run_id: UUID
-    name: str
-    job: str
-    since: datetime
-    wake: datetime | None
+#: Under which key a suspended run with a budget leaves its plan at Prefect's server.
+PLAN_INPUT = "fine-tune-plan"
 
 
 @task(name="Ask which runs are suspended", **ASKED)
-def find_suspended(flow: str) -> list[Waiting]:
+def find_suspended(flow: str) -> list[SuspendedRun]:
     """Return the flow's runs that wait for their job without a process."""
     with get_client(sync_client=True) as client:
         runs = _in_states(client, flow, "PAUSED")
-    return [_waiting(run) for run in runs if run.state and run.state.name == "Suspended"]
+        return [
+            _suspended(client, run) for run in runs if run.state and run.state.name == "Suspended"
+        ]
 
 
-def _waiting(run: FlowRun) -> Waiting:
+def _suspended(client: SyncPrefectClient, run: FlowRun) -> SuspendedRun:
     until = run.state.state_details.pause_timeout if run.state else None
-    now = datetime.now(UTC)
-    return Waiting(
-        flow_run_id=run.id,
+    parameters = read_parameters(run)
+    return SuspendedRun(
+        flow_run_id=str(run.id),
         name=run.name,
-        job=job_name(run_key(str(run.id), read_parameters(run).key)),
-        since=run.start_time or run.created or now,
+        job=job_name(run_key(str(run.id), parameters.key)),
+        since=run.start_time or run.created or datetime.now(UTC),
         wake=until - GRACE if until else None,
+        training=timedelta(minutes=parameters.deadlines.training_minutes),
+        plan=_left_plan(client, run) if parameters.budget is not None else None,
     )
 
 
+def _left_plan(client: SyncPrefectClient, run: FlowRun) -> Plan | None:
+    try:
+        return Plan.model_validate_json(client.read_flow_run_input(run.id, PLAN_INPUT))
+    except (httpx.HTTPStatusError, ValidationError) as error:
+        get_run_logger().warning(
+            "the budget of %s is watched by the time that it reckoned only: %s", run.name, error
+        )
+        return None
+
+
 @task(name="Resume what waited", cache_policy=NO_CACHE)
-def resume_runs(runs: list[Waiting]) -> list[str]:
-    """Resume these runs; return the names of those that were still suspended."""
+def resume_runs(runs: list[SuspendedRun]) -> list[str]:
+    """Resume these runs, each by itself; return the names of those that were still suspended."""
+    resumed = []
     with get_client(sync_client=True) as client:
-        done = [(one.name, client.resume_flow_run(one.flow_run_id)) for one in runs]
-    return [name for name, answer in done if answer.status == SetStateStatus.ACCEPT]
+        for one in runs:
+            try:
+                answer = client.resume_flow_run(UUID(one.flow_run_id))
+            except (httpx.HTTPError, PrefectException) as error:
+                get_run_logger().error("run %s could not be resumed: %s", one.name, error)
+            else:
+                resumed += [one.name] if answer.status == SetStateStatus.ACCEPT else []
+    return resumed
 
 
 def take_up(client: SyncPrefectClient, flow_run_id: UUID) -> bool:

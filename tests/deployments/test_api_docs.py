@@ -137,7 +137,11 @@ def test_a_failed_run_goes_on_under_its_own_id(shell: Shell, served: Stack) -> N
 
 
 def test_a_suspended_run_is_resumed(shell: Shell, served: Stack) -> None:
-    shown = shell.run(blocks("Resume a suspended one", "bash")[0])
+    block = blocks("Resume a suspended one", "bash")[0]
+    on = next(line for line in block.splitlines() if '{"active": true}' in line)
+    off = on.replace("true", "false")  # as it was, for the other tests
+
+    shown = shell.run(f"{block}\n{off}")
 
     assert shown.split() == ["ACCEPT", "Completed"], shown
     assert served.emulator.summary()["endpoints"] == []

@@ -27,6 +27,7 @@ INSTALLED = {
     "fine-tune: a suspended run's job ended",
     "fine-tune: a run was claimed and not begun",
     "fine-tune: an endpoint outlived its expiry",
+    "fine-tune: the reaper failed",
     "fine-tune: over budget",
     "fine-tune: a schedule is late",
     "fine-tune: no success for long",

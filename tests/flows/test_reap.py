@@ -12,9 +12,10 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.client.schemas.objects import State
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import get_current_settings
-from prefect.states import Pending, Running
+from prefect.states import Crashed, Pending, Running
 
 from finetuning.azure.client import open_client
 from finetuning.azure.naming import run_key
@@ -47,9 +48,18 @@ def tags_of(flow_run_id: str, chosen: str | None = None, **options: Any) -> dict
 
 def living_run(chosen: str | None = None) -> str:
     """A flow run of ours that says it runs."""
+    return run_in(Running(), chosen)
+
+
+def dead_run() -> str:
+    """A flow run of ours that the server knows, and that has ended."""
+    return run_in(Crashed())
+
+
+def run_in(state: State[Any], chosen: str | None = None) -> str:
     with get_client(sync_client=True) as client:
         run = client.create_flow_run(fine_tune, parameters={"run": {"key": chosen}})
-        client.set_flow_run_state(run.id, Running(), force=True)
+        client.set_flow_run_state(run.id, state, force=True)
     return str(run.id)
 
 
@@ -62,7 +72,7 @@ def decided(decisions: list[Decision], name: str) -> Decision:
 
 
 def test_what_a_dead_run_left_goes_and_what_others_made_stays(stage: RunningEmulator) -> None:
-    dead = endpoint(tags_of(str(uuid.uuid4())))
+    dead = endpoint(tags_of(dead_run()))
     foreign = endpoint({"team": "somebody else"})
     half = endpoint({RUN_TAG: str(uuid.uuid4()), EXPIRES_TAG: "2020-01-01"})
 
@@ -73,7 +83,7 @@ def test_what_a_dead_run_left_goes_and_what_others_made_stays(stage: RunningEmul
 
 
 def test_a_dry_run_says_what_would_go_and_removes_nothing(stage: RunningEmulator) -> None:
-    dead = endpoint(tags_of(str(uuid.uuid4())))
+    dead = endpoint(tags_of(dead_run()))
     before = stage.requests()[-1]["index"]
 
     decisions = reap(dry_run=True)
@@ -161,7 +171,7 @@ def test_a_run_that_was_claimed_and_not_begun_is_offered_again(stage: RunningEmu
 
 
 def test_what_cannot_be_removed_is_said_and_tried_again(stage: RunningEmulator) -> None:
-    dead = endpoint(tags_of(str(uuid.uuid4())))
+    dead = endpoint(tags_of(dead_run()))
     stage.add_fault(kind="status", method="DELETE", path=dead, status=403, times=0)
 
     with pytest.raises(OrphansRemain, match=dead):

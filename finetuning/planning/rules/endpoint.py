@@ -31,7 +31,7 @@ def check_endpoint(
     if choice.keep:
         report.warn(
             f"Endpoint '{serving.endpoint}' is kept after the run and bills for up to "
-            f"{choice.keep_hours:g} hours.",
+            f"{choice.keep_hours:g} hours, counted from its deployment.",
             "Delete it when you are done; the reaper does so at its expiry.",
         )
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from finetuning.azure.ownership import (
     EXPIRES_TAG,
     KEEP_TAG,
+    SERVER_TAG,
     Decision,
     Orphan,
     Owner,
@@ -45,7 +46,7 @@ def owner(
 
 @given(
     others=st.dictionaries(st.text(), st.text()),
-    missing=st.sampled_from(sorted(set(tags()) - {KEEP_TAG})),
+    missing=st.sampled_from(sorted(set(tags()) - {KEEP_TAG, SERVER_TAG})),
 )
 def test_what_lacks_one_of_our_tags_is_never_ours(others: dict[str, str], missing: str) -> None:
     given = {name: value for name, value in {**others, **tags()}.items() if name != missing}
@@ -69,7 +70,8 @@ def test_a_living_run_with_the_same_key_keeps_what_a_dead_one_made() -> None:
 
 
 @pytest.mark.parametrize(
-    "owners", [[], [owner(alive=False)], [owner(alive=True, run="x", key="y")]]
+    "owners",
+    [[owner(alive=False)], [owner(alive=False), owner(alive=True, run="x", key="y")]],
 )
 def test_without_a_living_owner_it_goes(owners: list[Owner]) -> None:
     found = decide(endpoint(tags()), owners, NOW)
@@ -104,12 +106,12 @@ def test_a_run_taken_up_again_wants_it_beyond_the_first_attempts_tag() -> None:
 
 def test_the_report_says_of_each_what_was_done() -> None:
     decisions: list[Decision] = [
-        decide(endpoint(tags()), [], NOW),
+        decide(endpoint(tags()), [owner(alive=False)], NOW),
         decide(endpoint(tags(keep=True)).model_copy(update={"name": "kept"}), [], NOW),
     ]
 
-    text = report(decisions, {}, dry_run=True)
+    text = report(decisions, {}, "would be removed")
 
     assert text.startswith("1 of 2 would be removed, saving at most 24.0 node-hours.")
     assert "| endpoint | kept | Succeeded | kept | asked to be kept until" in text
-    assert "FAILED: no" in report(decisions, {"e": "no"}, dry_run=False)
+    assert "FAILED: no" in report(decisions, {"e": "no"})

@@ -1,0 +1,82 @@
+"""Suspended runs: which of their jobs have gone on for too long, or have cost too much.
+
+Nobody but the poller looks while a run has no process. It looks at the jobs themselves: what a run
+reckoned before it was suspended may be wrong, and its clock too.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from prefect import get_run_logger
+from pydantic import BaseModel, ConfigDict
+
+from finetuning.azure.client import open_client
+from finetuning.azure.service_errors import look_up, service_errors
+from finetuning.azure.settings import Settings
+from finetuning.errors import BudgetExceeded, FineTuneError
+from finetuning.planning.plan import Plan
+from tasks.budget import Spending
+from tasks.step import azure_step
+from tasks.training import cancel_training
+
+
+class SuspendedRun(BaseModel):
+    """A suspended run and its job.
+
+    ``since``: when the run first began; its job is younger. ``wake``: when it wants to look for
+    itself at the latest. ``training``: how long its job may take. ``plan``: of a run with a budget.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    flow_run_id: str
+    name: str
+    job: str
+    since: datetime
+    wake: datetime | None = None
+    training: timedelta
+    plan: Plan | None = None
+
+
+@azure_step("Look which jobs must not go on")
+def find_overdue(settings: Settings, runs: list[SuspendedRun], now: datetime) -> dict[str, str]:
+    """Return why a job must not go on, by its name: its deadline has passed, or its budget.
+
+    A job that has spent its run's budget is cancelled at once: the run that is woken for it may
+    have to wait for a worker or a slot. One that cannot be looked at is asked for the next time.
+    """
+    found: dict[str, str] = {}
+    for one in runs:
+        try:
+            with service_errors(f"Look at job '{one.job}'"):
+                why = _over_budget(settings, one, now) or _too_late(settings, one, now)
+        except FineTuneError as error:
+            get_run_logger().error("run %s is not watched: %s", one.name, error)
+        else:
+            found |= {one.job: why} if why else {}
+    return found
+
+
+def _over_budget(settings: Settings, run: SuspendedRun, now: datetime) -> str | None:
+    if run.plan is None:
+        return None
+    try:
+        Spending(settings, run.plan, now=now.timestamp)()
+    except BudgetExceeded as error:
+        cancel_training(settings, run.job)
+        return str(error)
+    return None
+
+
+def _too_late(settings: Settings, run: SuspendedRun, now: datetime) -> str | None:
+    if now - run.since < run.training:  # its job is younger: not worth a request
+        return None
+    job = look_up(open_client(settings).jobs.get, run.job)
+    made = job.creation_context.created_at if job is not None and job.creation_context else None
+    if not isinstance(made, datetime):
+        return None
+    age = now - (made if made.tzinfo else made.replace(tzinfo=UTC))
+    return (
+        f"its job is {age} old, of {run.training} that it may take" if age >= run.training else None
+    )
