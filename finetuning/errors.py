@@ -5,6 +5,7 @@
     ├── CredentialError          no credential answered, or it may not do this
     ├── ResourceMissing          a named thing is not in the workspace or registry
     ├── PlanRefused              at least one gate found an error; nothing was created
+    ├── KeyTaken                 the run's key stands for a job with other parameters
     ├── ComputeError             the cluster cannot run the fine-tune
     ├── DataError                the data cannot be read or is not what was asked for
     │   └── DataUnavailable      the source does not answer; may be worth repeating
@@ -67,6 +68,21 @@ class PlanRefused(FineTuneError):
     def __str__(self) -> str:
         lines = "\n".join(f"  - {reason}" for reason in self.reasons)
         return f"The plan has {len(self.reasons)} error(s); nothing was created:\n{lines}"
+
+
+class KeyTaken(FineTuneError):
+    """The run's key stands for a job that was made with other parameters."""
+
+    def __init__(self, job: str, differences: dict[str, str]) -> None:
+        super().__init__(job, differences)
+        self.job, self.differences = job, differences
+
+    def __str__(self) -> str:
+        fields = "; ".join(f"{field}: {how}" for field, how in self.differences.items())
+        return (
+            f"This run's key stands for job '{self.job}', which was made with other parameters "
+            f"({fields}). Choose another run.key, or the parameters of then."
+        )
 
 
 class ComputeError(FineTuneError):

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Gate = Literal[
-    "credential", "model", "component", "parameters", "compute", "data", "endpoint", "money"
+    "credential", "key", "model", "component", "parameters", "compute", "data", "endpoint", "money"
 ]
 
 

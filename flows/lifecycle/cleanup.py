@@ -25,7 +25,7 @@ from prefect.logging.loggers import flow_run_logger
 from finetuning.azure import naming
 from finetuning.azure.ownership import Ownership
 from finetuning.azure.service_errors import service_errors
-from finetuning.errors import FineTuneError
+from finetuning.errors import FineTuneError, KeyTaken
 from finetuning.form.context import RunContext
 from finetuning.planning.plan import Plan
 from finetuning.planning.planner import endpoint_name
@@ -77,7 +77,7 @@ def guarded(context: RunContext, plan: Plan) -> Iterator[Guard]:
         yield guard
         if not plan.serving.choice.keep:
             delete_endpoint(context, made.endpoint)
-    except Pause:  # suspended while its job trains: not an end
+    except (Pause, KeyTaken):  # suspended: not an end; or what bears the names is another run's
         raise
     except BaseException as first:
         for problem in clean_up(context, made, guard.begun, get_run_logger()):
