@@ -19,6 +19,7 @@
     │   ├── AnswerError
     │   └── EndpointLeftRunning
     ├── OrphansRemain          the reaper could not remove everything that it should
+    ├── ResultRefused            a kept result is not one that this project writes
     ├── DeadlineExceeded         a wait was longer than the run allows
     ├── BudgetExceeded           the run has spent more than it may
     └── ServiceError             Azure refused or failed a request; carries its own words
@@ -211,6 +212,20 @@ class OrphansRemain(FineTuneError):
         return (
             f"{len(self.failures)} leftover(s) MAY STILL RUN AND BILL: {reasons} "
             "The next run of the reaper tries again; or remove them by hand in the studio now."
+        )
+
+
+class ResultRefused(FineTuneError):
+    """A kept result is not one that this project writes; nothing of it was executed."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return (
+            f"The kept result {self.path} is none of ours, or damaged. Its step runs again and "
+            "overwrites it; find out who may write to the storage of results."
         )
 
 

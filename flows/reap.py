@@ -21,7 +21,7 @@ from tasks.orphans import find_orphans, publish_reaping
 from tasks.training import stop_job
 
 
-@flow(name="reap", validate_parameters=True, on_completion=[tell_of_expired])
+@flow(name="reap", validate_parameters=True, persist_result=False, on_completion=[tell_of_expired])
 def reap(
     dry_run: bool = False,
     silent_minutes: float = 10,

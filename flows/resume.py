@@ -10,7 +10,7 @@ from tasks.connection import find_settings
 from tasks.training import find_ended_jobs
 
 
-@flow(name="resume", validate_parameters=True)
+@flow(name="resume", validate_parameters=True, persist_result=False)
 def resume() -> list[str]:
     """Resume each suspended fine-tune whose job has ended, or whose deadline or budget is near.
 

@@ -39,6 +39,7 @@ from finetuning.planning.findings import Finding, Report, errors
 from finetuning.planning.plan import Plan
 from finetuning.planning.rules.data import check_data
 from finetuning.recipes import find_recipe
+from tasks.kept_results import KEPT
 from tasks.step import REPEATED, azure_step
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def looked_key(context: TaskRunContext, parameters: dict[str, Any]) -> str | Non
 @azure_step(
     "Gate: the conversations",
     cache_policy=CacheKeyFnPolicy(cache_key_fn=looked_key),
-    persist_result=True,
+    **KEPT,
 )
 def look_at_data(
     settings: Settings, choice: DataChoice, max_seq_length: int | None
@@ -147,8 +148,7 @@ def data_key(context: TaskRunContext, parameters: dict[str, Any]) -> str | None:
 @task(
     name="Prepare the data",
     cache_policy=CacheKeyFnPolicy(cache_key_fn=data_key),
-    persist_result=True,
-    **REPEATED,
+    **{**REPEATED, **KEPT},
 )
 def prepare_data(
     choice: DataChoice, settings: Settings | None = None, content: str | None = None

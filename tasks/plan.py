@@ -27,6 +27,7 @@ from tasks.compute import look_at_compute
 from tasks.connection import check_credential
 from tasks.data import look_at_data
 from tasks.endpoint import look_at_endpoint
+from tasks.kept_results import KEPT
 from tasks.model import check_model
 from tasks.reports import publish_plan
 from tasks.step import REPEATED
@@ -46,8 +47,7 @@ def plan_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noq
 @task(
     name="Pin the plan",
     cache_policy=CacheKeyFnPolicy(cache_key_fn=plan_key),
-    persist_result=True,
-    **REPEATED,
+    **{**REPEATED, **KEPT},
 )
 def settle_plan(context: RunContext, run: FineTune) -> Plan:
     """Run every gate and settle the run: once, however often this flow run begins again.

@@ -33,7 +33,6 @@ from finetuning.form.run import FineTune, Scalar
 from finetuning.planning.findings import Finding, Report
 from finetuning.planning.plan import Plan
 from finetuning.recipes import Recipe, find_recipe
-from tasks.metrics import preload_tracking
 from tasks.step import azure_step
 from tasks.waiting import patience, wait_until
 
@@ -199,7 +198,6 @@ def wait_for_training(
     """
     settings, client = context.settings, open_client(context.settings)
     progress = _Progress(job)
-    threading.Thread(target=preload_tracking, daemon=True).start()  # needed once the job has ended
 
     def look() -> str:
         progress.show(_steps(settings, job.name))

@@ -37,6 +37,8 @@ def asked_tags(run: FineTune) -> dict[str, str]:
     """Return the tags that say what the run's key stands for."""
     values = run.model_dump(mode="json", include=PARTS)
     values["data"].pop("refresh")
+    for part in ("files", "columns", "filters"):  # with them it would not fit in a tag
+        values[f"data.{part}"] = values["data"].pop(part)
     return {f"{ASKED}{part}": _written(value) for part, value in values.items()}
 
 

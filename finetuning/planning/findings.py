@@ -8,7 +8,16 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Gate = Literal[
-    "credential", "key", "model", "component", "parameters", "compute", "data", "endpoint", "money"
+    "credential",
+    "key",
+    "model",
+    "component",
+    "parameters",
+    "compute",
+    "data",
+    "endpoint",
+    "money",
+    "report",
 ]
 
 

@@ -245,7 +245,7 @@ def _waiting(run: FlowRun) -> Waiting:
     )
 
 
-@task(name="Resume what waited", cache_policy=NO_CACHE)
+@task(name="Resume what waited", cache_policy=NO_CACHE, persist_result=False)
 def resume_runs(runs: list[Waiting]) -> list[str]:
     """Resume these runs; return the names of those that were still suspended."""
     with get_client(sync_client=True) as client:

@@ -1,4 +1,4 @@
-"""A run's key stands for its parameters: others are refused with the difference, nothing created."""
+"""A run's key stands for its parameters: others are refused, and nothing is created."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_the_job_says_what_it_was_made_from(settings: Settings, queued: FineTune
 @pytest.mark.parametrize(
     "changes, field, how",
     [
-        ({"parameters": {"num_train_epochs": 3}}, "run.parameters.num_train_epochs", "2 then, 3 now"),
+        ({"parameters": {"num_train_epochs": 3}}, "run.parameters.num_train_epochs", "2 then, 3"),
         ({"parameters": {}}, "run.parameters.num_train_epochs", "2 then, empty now"),
         ({"data": {"percentage": 7}}, "run.data.percentage", "5.0 then, 7.0 now"),
         ({"data": {"revision": "v2"}}, "run.data.revision", '"main" then, "v2" now'),
@@ -192,7 +192,7 @@ def test_values_that_are_too_long_for_a_tag_are_compared_by_their_hash(tmp_path:
 
     first, second = asked_tags(run("a")), asked_tags(run("b"))
 
-    assert first["finetune.run.data"].startswith("sha256:")
+    assert first["finetune.run.data.files"].startswith("sha256:")
     assert all(len(value) <= 256 for value in first.values())
-    assert differences(second, first) == {"run.data": "another"}
+    assert differences(second, first) == {"run.data.files": "another"}
     assert differences(first, first) == {}

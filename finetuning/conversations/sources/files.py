@@ -289,7 +289,7 @@ def blob_of_datastore(store: Any, path: str, settings: Settings) -> BlobClient:
     container = getattr(store, "container_name", None) or getattr(store, "filesystem", None)
     if not container:
         raise DataError(
-            f"Datastore '{store.name}' is of type {store.type}; sources are datastores of blob storage."
+            f"Datastore '{store.name}' is of type {store.type}; a source is one of blob storage."
         )
     host = f"{store.account_name}.blob.{store.endpoint}"
     check_storage_host(settings, host)  # whoever made the datastore chose its address
