@@ -89,13 +89,13 @@ def created_by_the_worker(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_without_our_settings_the_worker_would_write_the_login_into_the_job(
-    monkeypatch: pytest.MonkeyPatch,
+    prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert SECRET in json.dumps(created_by_the_worker({}, monkeypatch))
 
 
 def test_the_worker_names_a_secret_in_the_job_and_never_the_login(
-    monkeypatch: pytest.MonkeyPatch,
+    prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefix = "PREFECT_INTEGRATIONS_KUBERNETES_"
     own = {name: one["value"] for name, one in worker_environment().items() if prefix in name}
