@@ -22,12 +22,21 @@ WORKDIR /app
 COPY --from=build /venv /venv
 COPY --from=build /app /app
 COPY prefect.yaml prefect.toml ./
+# All that is written while it runs goes below var or /tmp: the rest may be mounted read-only.
+RUN mkdir --parents var/home && chown --recursive 10001 var
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    FINETUNE_DATA=/home/worker/data \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/app/var/home \
+    FINETUNE_DATA=/app/var/data \
+    PREFECT_HOME=/app/var/prefect \
+    PREFECT_UI_STATIC_DIRECTORY=/app/var/ui \
+    HF_HOME=/app/var/huggingface \
+    MPLCONFIGDIR=/app/var/matplotlib \
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 \
     PREFECT_LOGGING_FORMATTERS_JSON_CLASS=deployments.json_lines.JsonLines \
     PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER=json \
     DO_NOT_TRACK=1
 USER 10001
+VOLUME /app/var
 CMD ["prefect", "worker", "start", "--pool", "fine-tune"]

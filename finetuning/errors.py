@@ -6,6 +6,7 @@
     │   └── CredentialUnavailable  where tokens come from does not answer; may be worth repeating
     ├── ResourceMissing          a named thing is not in the workspace or registry
     ├── PlanRefused              at least one gate found an error; nothing was created
+    ├── KeyTaken                 the run's key stands for a job with other parameters
     ├── ComputeError             the cluster cannot run the fine-tune
     ├── DataError                the data cannot be read or is not what was asked for
     │   └── DataUnavailable      the source does not answer; may be worth repeating
@@ -20,6 +21,7 @@
     │   └── EndpointLeftRunning
     ├── OrphansRemain          the reaper could not remove everything that it should
     ├── RemovesTooMuch         the reaper was about to remove more than it may without a word
+    ├── ResultRefused            a kept result is not one that this project writes
     ├── DeadlineExceeded         a wait was longer than the run allows
     ├── BudgetExceeded           the run has spent more than it may
     └── ServiceError             Azure refused or failed a request; carries its own words
@@ -75,6 +77,21 @@ class PlanRefused(FineTuneError):
     def __str__(self) -> str:
         lines = "\n".join(f"  - {reason}" for reason in self.reasons)
         return f"The plan has {len(self.reasons)} error(s); nothing was created:\n{lines}"
+
+
+class KeyTaken(FineTuneError):
+    """The run's key stands for a job that was made with other parameters."""
+
+    def __init__(self, job: str, differences: dict[str, str]) -> None:
+        super().__init__(job, differences)
+        self.job, self.differences = job, differences
+
+    def __str__(self) -> str:
+        fields = "; ".join(f"{field}: {how}" for field, how in self.differences.items())
+        return (
+            f"This run's key stands for job '{self.job}', which was made with other parameters "
+            f"({fields}). Choose another run.key, or the parameters of then."
+        )
 
 
 class ComputeError(FineTuneError):
@@ -218,6 +235,20 @@ class RemovesTooMuch(FineTuneError):
             f"This reaping would remove {self.amount} ({', '.join(self.names)}): NOTHING WAS "
             "REMOVED, and all of it may run and bill on. Look whether this is the right Prefect "
             "server, then reap with removes_many=true (--removes-many)."
+        )
+
+
+class ResultRefused(FineTuneError):
+    """A kept result is not one that this project writes; nothing of it was executed."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return (
+            f"The kept result {self.path} is none of ours, or damaged. Its step runs again and "
+            "overwrites it; find out who may write to the storage of results."
         )
 
 

@@ -53,7 +53,7 @@ def train(context: RunContext, plan: Plan, guard: Guard, *, then_serve: bool = F
     trains.
     """
     compute = ensure_compute.submit(context, plan.compute)
-    prepared = preparation(plan.data).submit(plan.data, context.settings)
+    prepared = preparation(plan.data).submit(plan.data, context.settings, plan.content)
     checked = check_prepared_data.submit(prepared, plan)
     uploaded = upload_data.submit(context, prepared)
     cluster, data, files = compute.result(), prepared.result(), uploaded.result()

@@ -32,15 +32,15 @@ def run_name() -> str:
     return named_once(f"plan · {run.model.name} · {run.data.title}")
 
 
-@flow(name="plan", flow_run_name=run_name, validate_parameters=True)
+@flow(name="plan", flow_run_name=run_name, validate_parameters=True, persist_result=False)
 def plan(run: FineTune = FineTune()) -> PlanReport:  # noqa: B008  # frozen; the UI's form shows it
     """Tell in seconds what a fine-tune would create and cost, and what is wrong with it."""
     try:
         report = ask_gates(find_settings(), run, naming.run_key(str(flow_run.id), run.key))
     except FineTuneError as error:  # there is no way to the workspace: nothing else can be asked
         report = PlanReport(findings=[failed_gate("credential", error)])
+    report = write_report(report)
     publish_plan(report)
-    write_report(report)
     return report
 
 
@@ -57,8 +57,7 @@ def plan_alone(run: FineTune) -> PlanReport:
             )
         except FineTuneError as error:
             report = PlanReport(findings=[failed_gate("credential", error)])
-    write_report(report)
-    return report
+    return write_report(report)
 
 
 def main(argv: list[str], show_report: Callable[[PlanReport], None] = show) -> int:

@@ -29,7 +29,7 @@ from tasks.orphans import find_endpoints, find_jobs, publish_reaping
 from tasks.training import stop_job
 
 
-@flow(name="reap", validate_parameters=True)
+@flow(name="reap", validate_parameters=True, persist_result=False)
 def reap(
     dry_run: bool = False,
     silent_minutes: float = 10,

@@ -30,6 +30,7 @@ def run_name() -> str:
     name=FLOW,
     flow_run_name=run_name,
     validate_parameters=True,
+    persist_result=False,
     retries=1,  # nothing here costs or leaves anything running: a second try is free
     retry_delay_seconds=300,
 )

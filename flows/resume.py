@@ -13,7 +13,7 @@ from tasks.suspended import SuspendedRun, find_overdue
 from tasks.training import find_ended_jobs
 
 
-@flow(name="resume", validate_parameters=True)
+@flow(name="resume", validate_parameters=True, persist_result=False)
 def resume() -> list[str]:
     """Resume each suspended fine-tune whose job has ended, or whose deadline or budget has come.
 

@@ -44,6 +44,9 @@ class AzureMLWorkspace(Block):
     cloud: str = Field(default="AzureCloud", description="The cloud's name.")
     metadata_url: str | None = Field(default=None, description="A private cloud's description.")
     registry_discovery_url: str | None = Field(default=None, description="Its registries.")
+    storage_hosts: str = Field(
+        default="", description="Hosts beside the cloud's own blob storage that may get a token."
+    )
     credential: AzureMLCredential | None = Field(
         default=None, description="Empty: azure-identity's default chain."
     )
@@ -58,6 +61,7 @@ class AzureMLWorkspace(Block):
             "cloud",
             "metadata_url",
             "registry_discovery_url",
+            "storage_hosts",
         ]
         values: dict[str, Any] = {name: getattr(self, name) for name in names}
         if self.credential is not None:

@@ -1,7 +1,9 @@
 """Data: what a run would take, the conversations prepared once, and every row looked at.
 
-Prefect's cache decides whether anything is prepared at all. Its key is made of what the manifest's
-inputs are, so it costs no request, and is the same on every worker that shares the result storage.
+Prefect's cache decides whether anything is prepared at all. Its key is made of what is chosen and
+of what the source holds now (a commit, ETags, sizes and times), which costs a request or two; it is
+the same on every worker that shares the result storage. Where the source does not say what it holds
+there is no key: the step then asks it itself, and fails with the source's own words.
 """
 
 from __future__ import annotations
@@ -30,13 +32,14 @@ from finetuning.conversations.selection import select
 from finetuning.conversations.sources import Source, open_source
 from finetuning.conversations.survey import NAMED, read_lines, survey
 from finetuning.conversations.write import digest_of_inputs, prepare
-from finetuning.errors import PlanRefused
+from finetuning.errors import DataError, FineTuneError, PlanRefused
 from finetuning.form.data import DataChoice, PreparedData
 from finetuning.planning.facts import SplitFacts
 from finetuning.planning.findings import Finding, Report, errors
 from finetuning.planning.plan import Plan
 from finetuning.planning.rules.data import check_data
 from finetuning.recipes import find_recipe
+from tasks.kept_results import KEPT
 from tasks.step import REPEATED, azure_step
 
 if TYPE_CHECKING:
@@ -47,16 +50,23 @@ if TYPE_CHECKING:
 SAMPLE = 400
 
 
-def looked_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noqa: ARG001
+def _digest(parameters: dict[str, Any]) -> str | None:
+    try:
+        return digest_of_inputs(parameters["choice"], parameters["settings"])
+    except FineTuneError:
+        return None
+
+
+def looked_key(context: TaskRunContext, parameters: dict[str, Any]) -> str | None:  # noqa: ARG001
     """Return the cache's key: what a split is made of is looked at once, as it is prepared once."""
-    digest = digest_of_inputs(parameters["choice"])
-    return f"looked-at-{digest}-{parameters['max_seq_length']}"
+    digest = _digest(parameters)
+    return digest and f"looked-at-{digest}-{parameters['max_seq_length']}"
 
 
 @azure_step(
     "Gate: the conversations",
     cache_policy=CacheKeyFnPolicy(cache_key_fn=looked_key),
-    persist_result=True,
+    **KEPT,
 )
 def look_at_data(
     settings: Settings, choice: DataChoice, max_seq_length: int | None
@@ -129,27 +139,34 @@ SHOWN_ROWS, SHOWN_CHARACTERS = 3, 300
 PROGRESS_SECONDS = 1.0
 
 
-def data_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noqa: ARG001
+def data_key(context: TaskRunContext, parameters: dict[str, Any]) -> str | None:  # noqa: ARG001
     """Return the cache's key: what the prepared data is made of, and nothing else."""
-    return f"prepared-data-{digest_of_inputs(parameters['choice'])}"
+    digest = parameters["content"] or _digest(parameters)
+    return digest and f"prepared-data-{digest}"
 
 
 @task(
     name="Prepare the data",
     cache_policy=CacheKeyFnPolicy(cache_key_fn=data_key),
-    persist_result=True,
-    **REPEATED,
+    **{**REPEATED, **KEPT},
 )
-def prepare_data(choice: DataChoice, settings: Settings | None = None) -> PreparedData:
-    """Write the chosen rows of every split as JSON Lines; the same choice is prepared only once.
+def prepare_data(
+    choice: DataChoice, settings: Settings | None = None, content: str | None = None
+) -> PreparedData:
+    """Write the chosen rows of every split as JSON Lines; the same content is prepared only once.
 
-    ``settings`` are needed for az:// and azureml:// sources. Call it by ``preparation(choice)`` to
-    honour ``choice.refresh``.
+    ``settings`` are needed for az:// and azureml:// sources. ``content``: the digest of what was
+    planned with (``digest_of_inputs``), where nothing else will do. Call it by
+    ``preparation(choice)`` to honour ``choice.refresh``.
 
     Raises:
-        DataError: the data is not there or not what was asked for.
+        DataError: the data is not there, not what was asked for, or not what was planned with.
         DataUnavailable: the source does not answer.
     """
+    if content is not None and digest_of_inputs(choice, settings) != content:
+        raise DataError(
+            f"{choice.title}: the data has changed since the run was planned. Begin a new run."
+        )
     shown = _Progress()
     prepared = prepare(choice, data_folder(), settings, shown.show)
     for name, file in prepared.files.items():

@@ -6,35 +6,22 @@ import base64
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 from prefect import get_run_logger
 from prefect.artifacts import create_image_artifact, create_table_artifact
 
-from finetuning.azure.client import open_client
-from finetuning.azure.service_errors import first_lines
-from finetuning.errors import CredentialError, FineTuneError, MetricsUnreadable, ResourceMissing
+from finetuning.azure.service_errors import service_errors
+from finetuning.azure.settings import Settings
+from finetuning.azure.tracking import find_runs, metric_history
+from finetuning.errors import MetricsUnreadable, ResourceMissing, ServiceError
 from finetuning.form.context import RunContext
 from finetuning.form.results import Metrics
 from tasks.step import azure_step
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
-
 
 NAME = "Review training and evaluation metrics"
 
 
 CURVES = ("loss", "eval_loss", "learning_rate", "epoch")
-
-
-#: Codes of Azure's and of MLflow's for what this identity may not do. MLflow's client keeps an
-#: answer's body and not its status.
-DENIED = {
-    "AuthenticationFailed", "AuthorizationFailed", "CUSTOMER_UNAUTHORIZED", "Forbidden",
-    "PERMISSION_DENIED", "UNAUTHENTICATED", "Unauthorized",
-}  # fmt: skip
 
 
 @azure_step(NAME)
@@ -47,81 +34,37 @@ def review_metrics(context: RunContext, experiment: str, job: str) -> Metrics:
         ResourceMissing: no run of this job logged a training loss.
         CredentialError, MetricsUnreadable: the tracking service refused, or did not answer.
     """
-    from mlflow import MlflowClient
-
-    workspaces = open_client(context.settings).workspaces
-    workspace: Any = workspaces.get(context.settings.workspace_name)
-    client = MlflowClient(tracking_uri=str(workspace.mlflow_tracking_uri))
+    settings = context.settings
     with tracking_errors(job):
-        metrics = _read(client, experiment, job)
+        metrics = _read(settings, experiment, job)
     _show(metrics)
     return metrics
 
 
-def preload_tracking() -> None:
-    """Import MLflow's client: 5 s, best spent beside another wait."""
-    import mlflow  # noqa: F401
-
-
 @contextmanager
 def tracking_errors(job: str) -> Iterator[None]:
-    """Turn MLflow's exceptions into ours, with the service's own words.
-
-    MLflow's client has repeated 429 and 5xx itself; what it gives up on is transient.
-    """
-    from mlflow.exceptions import MlflowException, RestException
-
+    """Say of which job the metrics could not be read; a refused credential stays one."""
     try:
-        yield
-    except RestException as error:  # the service's answer, which no repetition changes
-        raise _refused(job, error.json.get("error") or error.json) from error
-    except MlflowException as error:
-        message = first_lines(error)
-        if error.error_code in DENIED:
-            raise _denied(error.error_code, message) from error
-        transient = error.get_http_status_code() >= 500
-        raise MetricsUnreadable(job, error.error_code, message, transient=transient) from error
+        with service_errors(NAME):
+            yield
+    except ServiceError as error:
+        raise MetricsUnreadable(
+            job, error.code, error.message, transient=error.transient
+        ) from error
 
 
-def _refused(job: str, answer: dict[str, Any]) -> FineTuneError:
-    code = str(answer.get("code") or answer.get("error_code"))
-    message = str(answer.get("message") or answer)
-    return _denied(code, message) if code in DENIED else MetricsUnreadable(job, code, message)
-
-
-def _denied(code: str, message: str) -> CredentialError:
-    return CredentialError(
-        f"{NAME}: Azure ML's tracking service refused ({code}): {message} "
-        "Check the role of the credential on this workspace."
-    )
-
-
-def _read(client: MlflowClient, experiment: str, job: str) -> Metrics:
-    runs = [run for run in _runs_of(client, experiment, job) if "epoch" in run.data.metrics]
-    if runs:
-        return _metrics(client, runs[0])
+def _read(settings: Settings, experiment: str, job: str) -> Metrics:
+    for run in find_runs(settings, experiment, job):
+        if "epoch" in run.metrics:
+            names = [name for name in CURVES if name in run.metrics]
+            curves = {name: metric_history(settings, run.run, name) for name in names}
+            return Metrics(final=run.metrics, curves=curves)
     raise ResourceMissing(
         "Training metrics of job",
         job,
         f"experiment '{experiment}'",
         "Look at the job's log in the studio: did its fine-tune step log anything?",
     )
-
-
-def _runs_of(client: MlflowClient, experiment: str, job: str) -> list[Run]:
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
-        return []
-    return list(client.search_runs([found.experiment_id], f"tags.mlflow.rootRunId='{job}'"))
-
-
-def _metrics(client: MlflowClient, run: Run) -> Metrics:
-    names = [name for name in CURVES if name in run.data.metrics]
-    curves = {
-        name: sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, name))
-        for name in names
-    }
-    return Metrics(final=dict(run.data.metrics), curves=curves)
 
 
 def _show(metrics: Metrics) -> None:

@@ -12,6 +12,7 @@ from prefect.context import TaskRunContext
 
 from finetuning.azure.client import open_client
 from finetuning.azure.settings import Settings
+from finetuning.conversations.write import digest_of_inputs, pinned
 from finetuning.errors import FineTuneError, PlanRefused, SettingsError
 from finetuning.form.context import RunContext
 from finetuning.form.run import FineTune
@@ -26,8 +27,11 @@ from tasks.compute import look_at_compute
 from tasks.connection import check_credential
 from tasks.data import look_at_data
 from tasks.endpoint import look_at_endpoint
+from tasks.kept_results import KEPT
 from tasks.model import check_model
 from tasks.reports import publish_plan
+from tasks.step import REPEATED
+from tasks.training import check_key
 
 #: Begins a gate with what it is given, and returns its future.
 Begin = Callable[..., Any]
@@ -43,13 +47,13 @@ def plan_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noq
 @task(
     name="Pin the plan",
     cache_policy=CacheKeyFnPolicy(cache_key_fn=plan_key),
-    persist_result=True,
+    **{**REPEATED, **KEPT},
 )
 def settle_plan(context: RunContext, run: FineTune) -> Plan:
     """Run every gate and settle the run: once, however often this flow run begins again.
 
-    A label such as ``latest`` may name another model by the morning; the job of the night was
-    trained from the one that is pinned here. An error anywhere creates nothing.
+    A label such as ``latest`` or a dataset's branch may name another thing by the morning; the job
+    of the night was trained from what is pinned here. An error anywhere creates nothing.
 
     Raises:
         PlanRefused: names every error and what to change.
@@ -58,7 +62,9 @@ def settle_plan(context: RunContext, run: FineTune) -> Plan:
     publish_plan(report)
     if report.plan is None:
         raise PlanRefused([str(error) for error in errors(report.findings)])
-    return report.plan
+    data = pinned(run.data)
+    content = digest_of_inputs(data, context.settings)
+    return report.plan.model_copy(update={"data": data, "content": content})
 
 
 def submit(gate: Any, *arguments: Any) -> Any:
@@ -86,8 +92,13 @@ def ask_gates(settings: Settings, run: FineTune, key: str, begin: Begin = submit
         "endpoint": ("endpoint", begin(look_at_endpoint, settings, endpoint_name(run, key))),
         "splits": ("data", begin(_data_gate(run), settings, run.data, _max_length(run))),
     }
+    on_key = begin(check_key, settings, run, key)
     facts: dict[str, Any] = {}
     findings: list[Finding] = []
+    try:
+        findings += on_key.result()
+    except FineTuneError as error:
+        findings.append(failed_gate("key", error))
     for name, (gate, future) in gates.items():
         try:
             facts[name] = future.result()

@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from finetuning.form.results import Result
+from finetuning.planning.findings import Finding
 from finetuning.planning.plan import PlanReport
 from finetuning.planning.report import as_markdown, parameter_rows, verdict
 from tasks.step import REPEATED, azure_step
@@ -29,13 +30,28 @@ def publish_plan(report: PlanReport) -> None:
     )
 
 
-def write_report(report: PlanReport, place: Path = REPORT) -> Path:
-    """Write the report as JSON, all of it or nothing; return where."""
-    place.parent.mkdir(parents=True, exist_ok=True)
+def write_report(report: PlanReport, place: Path = REPORT) -> PlanReport:
+    """Write the report as JSON, all of it or nothing, and return it.
+
+    Where it cannot be written it says so itself: the plan is worth showing without its file.
+    """
     unfinished = place.with_suffix(".part")
-    unfinished.write_text(json.dumps(report.as_data(), indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(place)
-    return place
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(json.dumps(report.as_data(), indent=1) + "\n", encoding="utf-8")
+        unfinished.replace(place)
+    except OSError as error:
+        return report.model_copy(update={"findings": [*report.findings, _unwritten(place, error)]})
+    return report
+
+
+def _unwritten(place: Path, error: OSError) -> Finding:
+    return Finding(
+        gate="report",
+        level="warning",
+        what=f"The report was not written to {place.resolve()}: {error.strerror or error}.",
+        change="Run where the folder var can be written, or read the report here.",
+    )
 
 
 def show(report: PlanReport) -> None:

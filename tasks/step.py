@@ -46,12 +46,14 @@ def when_transient(task_: Task[..., Any], task_run: TaskRun, state: State[Any]) 
     return False
 
 
-#: How a step is repeated: only where that can help. Prefect's own options of a task.
+#: How a step is repeated: only where that can help. Prefect's own options of a task. Nothing is
+#: kept of it, which Prefect would otherwise pickle wherever a storage of results is configured.
 REPEATED: dict[str, Any] = {
     "retries": len(DELAYS),
     "retry_delay_seconds": DELAYS,
     "retry_jitter_factor": 0.2,
     "retry_condition_fn": when_transient,
+    "persist_result": False,
 }
 
 

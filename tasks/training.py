@@ -20,6 +20,7 @@ from prefect.artifacts import (
 )
 
 from finetuning.azure.client import open_client, open_registry
+from finetuning.azure.naming import job_name
 from finetuning.azure.ownership import RUN_TAG
 from finetuning.azure.run_history import get_steps, run_error
 from finetuning.azure.service_errors import look_up, service_errors, state_text
@@ -30,13 +31,15 @@ from finetuning.errors import (
     JobError,
     JobFailed,
     JobNotResponding,
+    KeyTaken,
 )
 from finetuning.form.context import RunContext
+from finetuning.form.key import asked_tags, differences, says_what_it_stands_for
 from finetuning.form.results import SubmittedJob
-from finetuning.form.run import Scalar
+from finetuning.form.run import FineTune, Scalar
+from finetuning.planning.findings import Finding, Report
 from finetuning.planning.plan import Plan
 from finetuning.recipes import Recipe, find_recipe
-from tasks.metrics import preload_tracking
 from tasks.step import azure_step
 from tasks.waiting import patience, wait_until
 
@@ -63,17 +66,71 @@ def submit_training(
     """Submit the pipeline job under the run's own name, or adopt the one that already bears it.
 
     ``files`` are paths in the workspace (``azureml:...``) by split.
+
+    Raises:
+        KeyTaken: the job that is there was made with other parameters.
     """
     client, planned = open_client(context.settings), plan.job
     job = look_up(client.jobs.get, planned.name)
     if job is not None:
-        status = state_text(job.status)
-        get_run_logger().info("job %s is there already (%s): adopted", planned.name, status)
-        return _submitted(job, adopted=True)
+        return _adopted(job, plan)
     new = _pipeline(context.settings, plan, cluster, files)
-    new.name, new.display_name, new.tags = planned.name, planned.display_name, context.owner.tags
+    new.name, new.display_name = planned.name, planned.display_name
+    new.tags = {**context.owner.tags, **planned.asked, **_settled_tags(plan)}
     made = client.jobs.create_or_update(new, experiment_name=planned.experiment)
     return _submitted(made, adopted=False)
+
+
+@azure_step("Gate: the key")
+def check_key(settings: Settings, run: FineTune, key: str) -> list[Finding]:
+    """Say whether the run's key stands for a job already, and whether that is this run's.
+
+    Only a key that the caller chose can be another run's.
+    """
+    report = Report("key")
+    job = look_up(open_client(settings).jobs.get, job_name(key)) if run.key else None
+    if job is None:
+        return report.findings
+    name, status = str(job.name), state_text(job.status)
+    if other := differences(asked_tags(run), job.tags):
+        report.error(str(KeyTaken(name, other)), "Choose another run.key.")
+    elif not says_what_it_stands_for(job.tags):
+        report.warn(
+            f"Job '{name}' ({status}) is adopted, and does not say with which parameters it was "
+            "made: an earlier version submitted it.",
+            "Make sure that they are these, or choose another run.key.",
+        )
+    else:
+        report.note(f"Job '{name}' ({status}) has this key and these parameters: it is adopted.")
+    return report.findings
+
+
+#: Begins the names of the tags that say to what a label, a branch or a file was settled.
+SETTLED = "finetune.settled."
+
+
+def _settled_tags(plan: Plan) -> dict[str, str]:
+    """Return to what the job's labels and sources were settled when it was planned."""
+    settled = {"model": plan.job.model.id, "component": plan.job.component, "data": plan.content}
+    return {f"{SETTLED}{name}": value for name, value in settled.items() if value}
+
+
+def _adopted(job: Any, plan: Plan) -> SubmittedJob:
+    """Return the job that is there, if it was made with this run's parameters.
+
+    A label or a branch may name another thing than it did then: that is only said.
+    """
+    name, tags, log = str(job.name), job.tags or {}, get_run_logger()
+    if other := differences(plan.job.asked, tags):
+        raise KeyTaken(name, other)
+    if not says_what_it_stands_for(tags):
+        log.warning("job %s does not say with which parameters it was made", name)
+    for tag, value in _settled_tags(plan).items():
+        if tags.get(tag, value) != value:
+            what = tag.removeprefix(SETTLED)
+            log.warning("job %s has another %s: %s then, %s now", name, what, tags[tag], value)
+    log.info("job %s is there already (%s): adopted", name, state_text(job.status))
+    return _submitted(job, adopted=True)
 
 
 def _submitted(job: Any, *, adopted: bool) -> SubmittedJob:
@@ -146,7 +203,6 @@ def wait_for_training(
         DeadlineExceeded: ``run.deadlines.training_minutes`` have passed.
     """
     client, progress = open_client(context.settings), _Progress(context.settings, job)
-    threading.Thread(target=preload_tracking, daemon=True).start()  # needed once the job has ended
     wait = patience(context.deadlines, "training_minutes", interval=math.inf)
     wait = replace(wait, spent=job.age(datetime.now(UTC)), guard=watch)
     silence = _Silence(context.deadlines.not_responding_minutes * 60, wait.now)

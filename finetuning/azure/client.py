@@ -18,17 +18,13 @@ from finetuning.azure.clouds import PUBLIC_CLOUDS, cloud_metadata
 from finetuning.azure.credentials import find_credential
 from finetuning.azure.service_errors import service_errors
 from finetuning.azure.settings import Settings
+from finetuning.azure.time_limits import request_limits
 from finetuning.errors import (
     ServiceError,
 )
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
-
-
-#: A hung request is given up and repeated; the SDK's own limit is 300 s for either. Azure lets a
-#: scoring request take 180 s, so nothing that is merely slow is cut off.
-CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 20, 190
 
 
 _per_thread = threading.local()
@@ -105,8 +101,7 @@ def _build(settings: Settings, kind: str) -> MLClient:
         "cloud": settings.cloud,
         "enable_telemetry": False,
         "show_progress": False,
-        "connection_timeout": CONNECT_TIMEOUT_S,
-        "read_timeout": READ_TIMEOUT_S,
+        **request_limits(),
     }
     if settings.cloud not in PUBLIC_CLOUDS:
         options["cloud_metadata"] = cloud_metadata(settings)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetuning.azure.settings import Settings
-from finetuning.errors import (
-    SettingsError,
-)
-
-if TYPE_CHECKING:
-    pass
-
+from finetuning.azure.time_limits import request_limits
+from finetuning.errors import DataError, SettingsError
 
 PUBLIC_CLOUDS = ("AzureCloud", "AzureChinaCloud", "AzureUSGovernment")
 
@@ -33,7 +29,9 @@ def cloud_metadata(settings: Settings) -> dict[str, str]:
             "to one of these."
         )
     try:
-        answer = requests.get(settings.metadata_url, timeout=30)
+        limits = request_limits()
+        times = (limits["connection_timeout"], limits["read_timeout"])
+        answer = requests.get(settings.metadata_url, timeout=times)
         answer.raise_for_status()
         clouds = answer.json()
     except (requests.RequestException, ValueError) as error:
@@ -73,3 +71,35 @@ def management_scope(settings: Settings) -> str:
     }
     manager = known.get(settings.cloud) or cloud_metadata(settings)["resource_manager"]
     return manager.rstrip("/") + "/.default"
+
+
+#: Blob storage of the public clouds; a private cloud's metadata says it.
+STORAGE = {
+    "AzureCloud": "core.windows.net",
+    "AzureChinaCloud": "core.chinacloudapi.cn",
+    "AzureUSGovernment": "core.usgovcloudapi.net",
+}
+#: Accounts of the public cloud whose names Azure keeps in DNS zones (account.z01.blob...).
+DNS_ZONES = "storage.azure.net"
+ACCOUNT = r"[a-z0-9]{3,24}"
+
+
+def check_storage_host(settings: Settings, host: str) -> None:
+    """Refuse a host that must not see the credential's token: neither the cloud's nor listed.
+
+    Raises:
+        DataError: names the host, and where an operator may allow it.
+    """
+    cloud = STORAGE.get(settings.cloud) or cloud_metadata(settings)["storage_endpoint"]
+    own = [rf"{ACCOUNT}\.blob\.{re.escape(cloud)}"]
+    if settings.cloud == "AzureCloud":
+        own.append(rf"{ACCOUNT}\.z[0-9]{{1,2}}\.blob\.{re.escape(DNS_ZONES)}")
+    if any(re.fullmatch(one, host.lower()) for one in own):
+        return
+    if host.lower() in {one.strip().lower() for one in settings.storage_hosts.split(",") if one}:
+        return
+    raise DataError(
+        f"Host '{host}' is no blob storage of {settings.cloud} (account.blob.{cloud}), so it gets "
+        "no token and is not asked. Correct the address; a domain of your own account the operator "
+        "allows with FINETUNE_STORAGE_HOSTS."
+    )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from finetuning.azure.clouds import management_scope
 from finetuning.azure.service_errors import first_lines
 from finetuning.azure.settings import CredentialChoice, Settings
+from finetuning.azure.time_limits import request_limits
 from finetuning.errors import (
     CredentialError,
 )
@@ -48,14 +49,16 @@ def _credential(settings: Settings) -> TokenCredential:
     choice = settings.credential
     match choice.kind:
         case "managed_identity":
-            return identity.ManagedIdentityCredential(client_id=choice.client_id)
+            return identity.ManagedIdentityCredential(
+                client_id=choice.client_id, **request_limits()
+            )
         case "workload_identity":
             return identity.WorkloadIdentityCredential(
-                tenant_id=choice.tenant_id, client_id=choice.client_id
+                tenant_id=choice.tenant_id, client_id=choice.client_id, **request_limits()
             )
         case "service_principal":
             return _service_principal(choice)
-    return identity.DefaultAzureCredential()
+    return identity.DefaultAzureCredential(**request_limits())
 
 
 def _service_principal(choice: CredentialChoice) -> TokenCredential:
@@ -65,7 +68,10 @@ def _service_principal(choice: CredentialChoice) -> TokenCredential:
         raise CredentialError("A service principal needs tenant_id and client_id. Set both.")
     if choice.client_secret:
         return identity.ClientSecretCredential(
-            choice.tenant_id, choice.client_id, choice.client_secret.get_secret_value()
+            choice.tenant_id,
+            choice.client_id,
+            choice.client_secret.get_secret_value(),
+            **request_limits(),
         )
     if not choice.certificate_path:
         raise CredentialError(
@@ -77,6 +83,7 @@ def _service_principal(choice: CredentialChoice) -> TokenCredential:
         choice.client_id,
         choice.certificate_path,
         password=password.get_secret_value() if password else None,
+        **request_limits(),
     )
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from finetuning.azure.clouds import cloud_metadata, management_scope
 from finetuning.azure.credentials import find_credential
 from finetuning.azure.settings import Settings
+from finetuning.azure.time_limits import request_limits
 
 PROVIDER = "Microsoft.MachineLearningServices"
 
@@ -95,16 +96,40 @@ def get_json(settings: Settings, url: str) -> dict[str, Any]:
     Raises:
         azure.core.exceptions.AzureError: it did not answer, or with an error.
     """
+    return ask_json(settings, "GET", url)
+
+
+def ask_json(
+    settings: Settings, method: str, url: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the object that an Azure address answers to a request with a JSON body.
+
+    Raises:
+        azure.core.exceptions.AzureError: it did not answer, or with an error.
+    """
     from azure.core import PipelineClient
     from azure.core.pipeline.policies import BearerTokenCredentialPolicy, RetryPolicy
     from azure.core.rest import HttpRequest
 
     policies = [
-        RetryPolicy(),
+        RetryPolicy(),  # repeats a POST only where the request was not taken
         BearerTokenCredentialPolicy(find_credential(settings), management_scope(settings)),
     ]
     client: Any  # generic in request types that its own HttpRequest does not name
     with PipelineClient(base_url="", policies=policies) as client:
-        answer = client.send_request(HttpRequest("GET", url))
+        answer = client.send_request(HttpRequest(method, url, json=body), **request_limits())
         answer.raise_for_status()
-        return dict(answer.json())
+        return _object(answer)
+
+
+def _object(answer: Any) -> dict[str, Any]:
+    """Return the JSON object in an answer; a proxy's page or half an answer is none."""
+    from azure.core.exceptions import ServiceResponseError
+
+    try:
+        found = answer.json()
+    except ValueError as error:
+        raise ServiceResponseError(f"{answer.url} did not answer JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ServiceResponseError(f"{answer.url} answered no JSON object.")
+    return found

@@ -100,7 +100,17 @@ def _from_response(doing: str, error: Any) -> FineTuneError:
 
 
 def _code(error: Any) -> str:
-    return str(getattr(error.error, "code", None) or type(error).__name__)
+    code = getattr(error.error, "code", None) or _code_of_mlflow(error.response)
+    return str(code or type(error).__name__)
+
+
+def _code_of_mlflow(response: Any) -> str | None:
+    """Return the code of an answer in MLflow's form: ``{"error_code": ..., "message": ...}``."""
+    try:
+        body = response.json()
+    except (AttributeError, TypeError, ValueError):  # no answer, or none of JSON
+        return None
+    return body.get("error_code") if isinstance(body, dict) else None
 
 
 def first_lines(error: BaseException, most: int = 600) -> str:

@@ -87,6 +87,12 @@ class Settings(BaseSettings):
         alias="REGISTRY_DISCOVERY_ENDPOINT_URL",
         description="Where registries of a private cloud are looked up.",
     )
+    storage_hosts: str = Field(
+        "",
+        alias="FINETUNE_STORAGE_HOSTS",
+        description="Hosts beside the cloud's own blob storage that the credential's token may be "
+        "sent to, with commas between them: a custom domain of your own account.",
+    )
     credential: CredentialChoice = Field(
         default_factory=CredentialChoice,
         alias="FINETUNE_CREDENTIAL",

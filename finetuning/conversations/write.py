@@ -24,9 +24,7 @@ from typing import IO
 from finetuning.azure.settings import Settings
 from finetuning.conversations.rows import NAMED, Lines, to_lines
 from finetuning.conversations.selection import select
-from finetuning.conversations.sources import Source, open_source
-from finetuning.conversations.sources.files import fingerprint
-from finetuning.conversations.sources.hub import hub_address
+from finetuning.conversations.sources import Source, content_version, open_source
 from finetuning.conversations.sources.split import Reading, SplitRows
 from finetuning.errors import DataError
 from finetuning.form.data import DataChoice, PreparedData, PreparedFile
@@ -53,14 +51,29 @@ UNFINISHED_FOR = 24 * 3600
 Progress = Callable[[int, int], None]
 
 
-def digest_of_inputs(choice: DataChoice) -> str:
-    """Return a digest of what the manifest's inputs are, and of local files their size and time.
+def digest_of_inputs(choice: DataChoice, settings: Settings | None = None) -> str:
+    """Return a digest of what is chosen, and of what its source holds now.
 
-    The Hub's address is in it, so that what a stand-in served is never taken for the real thing.
+    A branch and the commit that it names have one digest.
+
+    Raises:
+        DataError, ServiceError, CredentialError: the source does not say what it holds.
     """
-    where = fingerprint(choice) if choice.files else hub_address()
-    inputs = {"inputs": choice.inputs(), "code": CODE_VERSION, "where": where}
+    source = content_version(choice, settings)
+    wanted = {**choice.inputs(), "revision": source.get("commit")}
+    inputs = {"inputs": wanted, "code": CODE_VERSION, "source": source}
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def pinned(choice: DataChoice) -> DataChoice:
+    """Return the choice with a dataset's branch resolved to its commit; files stay as they are.
+
+    Raises:
+        DataError: the Hub does not say.
+    """
+    if choice.files:
+        return choice
+    return choice.model_copy(update={"revision": content_version(choice)["commit"]})
 
 
 @dataclass

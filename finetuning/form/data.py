@@ -89,7 +89,7 @@ class DataChoice(_Choice):
     revision: str = Field(
         "main",
         min_length=1,
-        description="Branch, tag or commit. A branch is resolved once; 'refresh' does it again.",
+        description="Branch, tag or commit. A branch is resolved when the run is planned.",
     )
     files: dict[str, str] = Field(
         default_factory=dict,
@@ -113,7 +113,7 @@ class DataChoice(_Choice):
     max_bad_share: float = Field(
         0.01, ge=0, le=1, description="Share of broken rows above which the data is refused."
     )
-    refresh: bool = Field(False, description="Prepare again, even if it is cached.")
+    refresh: bool = Field(False, description="Prepare again, even if nothing has changed.")
 
     @field_validator("splits")
     @classmethod

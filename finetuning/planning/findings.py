@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 Gate = Literal[
     "recipe",
     "credential",
+    "key",
     "model",
     "component",
     "parameters",
@@ -17,6 +18,7 @@ Gate = Literal[
     "data",
     "endpoint",
     "money",
+    "report",
 ]
 
 

@@ -27,6 +27,7 @@ class JobPlan(Fact):
     nodes: Nodes
     gpus_per_node: int
     rows_per_step: int
+    asked: dict[str, str] = Field(description="Tags that say what the run's key stands for.")
 
     @property
     def max_seq_length(self) -> int | None:
@@ -61,7 +62,8 @@ class Plan(Fact):
     """Everything settled before the first thing is created."""
 
     recipe: str
-    data: DataChoice
+    data: DataChoice = Field(description="With a dataset's branch resolved to its commit.")
+    content: str | None = Field(None, description="Digest of what the data's source held then.")
     compute: ComputePlan
     job: JobPlan
     registration: Registration

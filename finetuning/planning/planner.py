@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from finetuning.azure import naming
+from finetuning.form.key import asked_tags
 from finetuning.form.run import FineTune
 from finetuning.planning.facts import ComputeFacts, EndpointFacts, Facts, ModelFacts
 from finetuning.planning.findings import Finding, Report, by_weight, errors
@@ -207,6 +208,7 @@ class _Planner:
                 nodes=self.training,
                 gpus_per_node=self.gpus_per_node,
                 rows_per_step=self.rows_per_step,
+                asked=asked_tags(self.run),
             ),
             compute=ComputePlan(
                 choice=self.run.compute, allowed=None if allowed is None else list(allowed)

@@ -30,7 +30,7 @@ from prefect.runtime import deployment, flow_run
 from finetuning.azure import naming
 from finetuning.azure.ownership import Ownership
 from finetuning.azure.service_errors import service_errors
-from finetuning.errors import FineTuneError
+from finetuning.errors import FineTuneError, KeyTaken
 from finetuning.form.context import RunContext
 from finetuning.form.run import FineTune
 from finetuning.planning.plan import Plan
@@ -134,7 +134,7 @@ def guarded(context: RunContext, run: FineTune) -> Iterator[Guard]:
         yield guard
         if not run.endpoint.keep:
             delete_endpoint(context, guard.made.endpoint)
-    except Pause:  # suspended while its job trains: not an end
+    except (Pause, KeyTaken):  # suspended: not an end; or what bears the names is another run's
         raise
     except BaseException as first:
         if is_begun_again(first):

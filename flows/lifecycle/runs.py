@@ -326,7 +326,7 @@ def _left_plan(client: SyncPrefectClient, run: FlowRun) -> Plan | None:
         return None
 
 
-@task(name="Resume what waited", cache_policy=NO_CACHE)
+@task(name="Resume what waited", cache_policy=NO_CACHE, persist_result=False)
 def resume_runs(runs: list[SuspendedRun]) -> list[str]:
     """Resume these runs, each by itself; return the names of those that were still suspended."""
     resumed = []

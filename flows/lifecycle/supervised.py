@@ -1,4 +1,4 @@
-"""The hooks of a supervised run, as one set: ``@flow(**SUPERVISED)``."""
+"""The options of a supervised run, its hooks above all, as one set: ``@flow(**SUPERVISED)``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from flows.lifecycle.single_owner import step_back_if_begun_elsewhere
 
 #: The order within a list is the order in which Prefect calls them.
 SUPERVISED: dict[str, Any] = {
+    "persist_result": False,  # Prefect would pickle it, and nobody reads it again
     "on_running": [step_back_if_begun_elsewhere, watch_for_cancellation],
     "on_completion": [tell_how_it_ended],
     "on_failure": [tell_how_it_ended],

@@ -83,6 +83,6 @@ def _run(run: FineTune, gives_up_s: float) -> dict[str, Any]:
     import finetuning.azure.client
     from flows.fine_tune import fine_tune
 
-    finetuning.azure.client.READ_TIMEOUT_S = gives_up_s  # type: ignore[assignment]
+    finetuning.azure.time_limits.READ_TIMEOUT_S = gives_up_s  # type: ignore[assignment]
     state = fine_tune(run, return_state=True)
     return {"state": state.name, "message": str(state.message)}

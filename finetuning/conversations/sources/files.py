@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from finetuning.azure.client import open_client
+from finetuning.azure.clouds import check_storage_host
 from finetuning.azure.credentials import find_credential
 from finetuning.azure.service_errors import service_errors
 from finetuning.azure.settings import Settings
+from finetuning.azure.time_limits import request_limits
 from finetuning.conversations.sources.split import File, LineRows, ParquetRows, SplitRows
 from finetuning.errors import DataError
 from finetuning.form.data import DataChoice
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from azure.storage.blob import BlobClient
 
 
-AZ = re.compile(r"^az://(?P<container>[^@/]+)@(?P<host>[^/]+)/(?P<path>.+)$")
+AZ = re.compile(r"^az://(?P<container>[^@/]+)@(?P<host>[\w.-]+(?::\d+)?)/(?P<path>.+)$")
 
 
 DATASTORE = re.compile(r"^azureml://(?:.*/)?datastores/(?P<store>[^/]+)/paths/(?P<path>.+)$")
@@ -39,17 +41,29 @@ PARQUET, LINES = (".parquet",), (".jsonl", ".ndjson", ".json")
 BUFFER = 4 * 2**20
 
 
-def fingerprint(choice: DataChoice) -> dict[str, list[list[Any]]]:
-    """Return what tells without reading whether local files changed: size and time of each."""
-    return {
-        split: [
-            [str(path), path.stat().st_size, path.stat().st_mtime_ns]
-            for path in _local(place)
-            if path.is_file()
-        ]
-        for split, place in choice.files.items()
-        if "://" not in place
-    }
+#: One file's name and what tells, without reading it, whether it changed.
+Version = list[str | int]
+
+
+def files_version(choice: DataChoice, settings: Settings | None) -> dict[str, list[Version]]:
+    """Return by split what tells whether its files changed.
+
+    Of a local file its size and time in nanoseconds, of a blob its size and ETag.
+
+    Raises:
+        DataError: a file is not there, or its host may not be asked.
+        ServiceError, CredentialError: Azure storage did not say.
+    """
+    return {split: _version(place, settings) for split, place in sorted(choice.files.items())}
+
+
+def _version(place: str, settings: Settings | None) -> list[Version]:
+    if place.startswith(("az://", "azureml://")):
+        found = _stamped_blob(place, settings)
+        return [[place, found.file.size, found.stamp]]
+    return [
+        [str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in _local_files(place)
+    ]
 
 
 def open_files(choice: DataChoice, settings: Settings | None) -> FilesDataset:
@@ -118,6 +132,15 @@ class FilesDataset:
 def _found(place: str, settings: Settings | None) -> list[_Stamped]:
     if place.startswith(("az://", "azureml://")):
         return [_stamped_blob(place, settings)]
+    return [_stamped_file(path) for path in _local_files(place)]
+
+
+def _local_files(place: str) -> list[Path]:
+    """Return the files that a local path or pattern names.
+
+    Raises:
+        DataError: there is none, or the address is not a local one.
+    """
     if "://" in place and not place.startswith("file://"):
         raise DataError(
             f"'{place}': sources are local paths, az:// and azureml://. Fetch it, or upload it."
@@ -126,7 +149,7 @@ def _found(place: str, settings: Settings | None) -> list[_Stamped]:
     missing = [path for path in paths if not path.is_file()]
     if missing or not paths:
         raise DataError(f"File '{place}' does not exist. Check run.data.files.")
-    return [_stamped_file(path) for path in paths]
+    return paths
 
 
 def _local(place: str) -> list[Path]:
@@ -240,6 +263,7 @@ def _blob(place: str, settings: Settings | None) -> BlobClient:
     if settings is None:
         raise DataError(f"'{place}' needs the workspace's connection settings.")
     if found := AZ.match(place):
+        check_storage_host(settings, found["host"])
         account = f"https://{found['host']}"
         return _client(account, found["container"], found["path"], find_credential(settings))
     if found := DATASTORE.match(place):
@@ -253,14 +277,29 @@ def _blob(place: str, settings: Settings | None) -> BlobClient:
 def _in_datastore(name: str, path: str, settings: Settings) -> BlobClient:
     with service_errors(f"Find datastore '{name}'"):
         store: Any = open_client(settings).datastores.get(name, include_secrets=True)
-    account = f"https://{store.account_name}.blob.{store.endpoint}"
+    return blob_of_datastore(store, path, settings)
+
+
+def blob_of_datastore(store: Any, path: str, settings: Settings) -> BlobClient:
+    """Return the client of a blob in a datastore, with the datastore's own secret if it has one.
+
+    Raises:
+        DataError: the datastore is none of blob storage, or leads to a host that gets no token.
+    """
+    container = getattr(store, "container_name", None) or getattr(store, "filesystem", None)
+    if not container:
+        raise DataError(
+            f"Datastore '{store.name}' is of type {store.type}; a source is one of blob storage."
+        )
+    host = f"{store.account_name}.blob.{store.endpoint}"
+    check_storage_host(settings, host)  # whoever made the datastore chose its address
     secret = getattr(store.credentials, "account_key", None) or getattr(
         store.credentials, "sas_token", None
     )
-    return _client(account, store.container_name, path, secret or find_credential(settings))
+    return _client(f"https://{host}", container, path, secret or find_credential(settings))
 
 
 def _client(account: str, container: str, path: str, credential: Any) -> BlobClient:
     from azure.storage.blob import BlobClient
 
-    return BlobClient(account, container, path, credential=credential)
+    return BlobClient(account, container, path, credential=credential, **request_limits())

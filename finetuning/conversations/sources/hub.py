@@ -8,6 +8,7 @@ the card does not say, ``datasets`` itself is asked, which costs its import.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -37,6 +38,19 @@ def open_hub(choice: DataChoice) -> HubDataset:
     with hub_errors(choice.dataset, choice.revision):
         found = HfApi(endpoint=endpoint).dataset_info(choice.dataset, revision=choice.revision)
     return HubDataset(choice.dataset, choice.config, str(found.sha), endpoint)
+
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def hub_commit(choice: DataChoice) -> str:
+    """Return the commit that the choice means now; one that is named itself costs no request.
+
+    Raises:
+        DataError: no such dataset or revision, or the token may not read it.
+        DataUnavailable: the Hub does not answer.
+    """
+    return choice.revision if COMMIT.fullmatch(choice.revision) else open_hub(choice).commit
 
 
 def hub_address() -> str:
