@@ -56,11 +56,12 @@ def test_containers_run_without_privileges(manifest: dict[str, Any]) -> None:
 @pytest.mark.parametrize("path", sorted((FOLDER / "kubernetes").glob("*.yaml")))
 def test_settings_in_the_manifests_exist(path: Path) -> None:
     from prefect.settings import Settings
+    from prefect_kubernetes.settings import KubernetesSettings
     from prefect_redis.client import RedisMessagingSettings
 
     named = set(re.findall(r"\bPREFECT_[A-Z_]+", path.read_text(encoding="utf-8")))
 
-    known = {name.upper() for name in settings_of(Settings)}
+    known = {name.upper() for name in settings_of(Settings) | settings_of(KubernetesSettings)}
     known |= {
         f"PREFECT_REDIS_MESSAGING_{field.upper()}" for field in RedisMessagingSettings.model_fields
     }

@@ -84,7 +84,9 @@ def hub_traffic() -> int:
     return int(found["requests"])
 
 
-def test_the_second_run_prepares_nothing_and_asks_the_hub_nothing(stage: RunningEmulator) -> None:
+def test_the_second_run_prepares_nothing_and_asks_the_hub_for_its_commit_only(
+    stage: RunningEmulator,
+) -> None:
     wanted = choice()
     first = preparing(wanted)
     asked = hub_traffic()
@@ -94,7 +96,7 @@ def test_the_second_run_prepares_nothing_and_asks_the_hub_nothing(stage: Running
     assert (first.name, second.name) == ("Completed", "Cached")
     assert second.result() == first.result()
     assert first.result().rows == {"train_sft": 70, "test_gen": 30}
-    assert hub_traffic() == asked
+    assert hub_traffic() == asked + 1
 
 
 def test_refresh_prepares_again_and_the_next_run_takes_that(stage: RunningEmulator) -> None:
