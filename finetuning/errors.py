@@ -18,6 +18,7 @@
     ├── EndpointError            the endpoint, its deployment or an answer of it
     │   ├── DeploymentFailed
     │   ├── AnswerError
+    │   │   └── NotAnsweringYet
     │   └── EndpointLeftRunning
     ├── OrphansRemain          the reaper could not remove everything that it should
     ├── RemovesTooMuch         the reaper was about to remove more than it may without a word
@@ -192,6 +193,12 @@ class AnswerError(EndpointError):
             f"Endpoint '{self.endpoint}' did not answer '{self.question[:80]}': {self.reason} "
             "Look at the deployment's log, or set run.endpoint.keep to look at it alive."
         )
+
+
+class NotAnsweringYet(AnswerError):
+    """The model's container did not take the request: it may be a young deployment's."""
+
+    transient = True
 
 
 class EndpointLeftRunning(EndpointError):

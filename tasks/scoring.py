@@ -13,7 +13,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_table_artifact
 
 from finetuning.azure.client import open_client
-from finetuning.errors import AnswerError, DataError
+from finetuning.errors import AnswerError, DataError, NotAnsweringYet
 from finetuning.form.context import RunContext
 from finetuning.form.data import PreparedFile
 from finetuning.form.results import Answer
@@ -30,6 +30,9 @@ def test_endpoint(
     context: RunContext, plan: Plan, deployment: str, asked: PreparedFile
 ) -> list[Answer]:
     """Ask the endpoint about some of the ``asked`` rows; show each answer beside its reference.
+
+    The deployment is young: what its container does not take yet (424) is asked again for the five
+    minutes for which every step is repeated.
 
     Raises:
         AnswerError: a request failed, or its answer is empty.
@@ -124,4 +127,6 @@ class _Endpoint:
                 if error.status_code in (408, 429, 502, 503, 504):
                     raise  # repeated by the task: the scorer may be back in a while
                 reason = f"HTTP {error.status_code}: {error.message}"
+                if error.status_code == 424:  # the container, which may not be up on every node yet
+                    raise NotAnsweringYet(self.name, question, reason) from error
                 raise AnswerError(self.name, question, reason) from error

@@ -19,7 +19,6 @@ from finetuning.azure.run_history import get_steps
 from finetuning.azure.settings import load_settings
 from finetuning.form.run import FineTune
 from finetuning.planning.plan import Plan
-from finetuning.recipes import find_recipe
 from flows.fine_tune import fine_tune
 from flows.lifecycle.context import run_context
 from flows.lifecycle.suspension import _leave
@@ -57,11 +56,6 @@ def begun(run: FineTune) -> Plan:
     return plan
 
 
-@pytest.fixture(scope="module")
-def chosen() -> str:
-    return uuid.uuid4().hex
-
-
 @pytest.fixture
 def endless_job(
     stage: RunningEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -95,7 +89,6 @@ def suspended(run: FineTune, plan: Plan) -> FlowRun:
 def test_a_run_over_its_budget_is_woken_and_its_job_cancelled(
     stage: RunningEmulator, endless_job: tuple[FineTune, Plan]
 ) -> None:
-    assert find_recipe("chat_completion").files
     run, plan = endless_job
     rich = suspended(run, plan.model_copy(update={"budget": 1e12}))
     assert resume() == []

@@ -21,7 +21,6 @@ from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry, Suspended
 
 from deployments.automations import Limits, automations
-from finetuning.azure.settings import load_settings
 from finetuning.errors import SettingsError
 from finetuning.form.run import FineTune, Waiting
 from flows.fine_tune import fine_tune
@@ -208,4 +207,3 @@ def test_who_wakes_is_named(client: SyncPrefectClient) -> None:
         (name,) = find_wakers.fn()
 
     assert name.startswith("resume/poller-")
-    assert load_settings()
