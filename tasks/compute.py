@@ -19,6 +19,7 @@ from finetuning.planning.facts import ClusterFacts, ComputeFacts, NodeSize, Quot
 from finetuning.planning.findings import Report, errors
 from finetuning.planning.model_card import ModelCard
 from finetuning.planning.plan import ComputePlan
+from finetuning.planning.quotas import read_usages
 from finetuning.planning.rules.compute import check_state, check_training_size
 from tasks.step import azure_step
 from tasks.waiting import Patience, patience, wait_for_operation, wait_until
@@ -95,18 +96,7 @@ def _quotas(client: MLClient, location: str, report: Report) -> dict[str, Quota]
             "Look it up in the studio before a large run.",
         )
         return {}
-    return {
-        _usage_name(usage): Quota(
-            used=int(usage["currentValue"] or 0), limit=int(usage["limit"] or 0)
-        )
-        for usage in usages
-        if usage.get("limit") is not None
-    }
-
-
-def _usage_name(usage: dict[str, Any]) -> str:
-    name = usage.get("name") or {}
-    return str(name.get("value") if isinstance(name, dict) else name).lower()
+    return read_usages(usages)
 
 
 @azure_step("Verify or create the GPU compute")
