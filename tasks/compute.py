@@ -52,9 +52,10 @@ def look_at_compute(settings: Settings, choice: ComputeChoice) -> ComputeFacts:
 
 
 def clusters_of(choice: ComputeChoice) -> list[str]:
-    """Return the clusters that the run's steps use, the fine-tune's own first."""
+    """Return the clusters that the run's steps use, the run's own first."""
+    own = [choice.name] if choice.uses_cluster else []
     others = [own.cluster for own in choice.steps.chosen().values() if own.cluster != "serverless"]
-    return list(dict.fromkeys([choice.name, *others]))
+    return list(dict.fromkeys([*own, *others]))
 
 
 def _facts(cluster: Any) -> ClusterFacts:
@@ -100,8 +101,10 @@ def _quotas(client: MLClient, location: str, report: Report) -> dict[str, Quota]
 
 
 @azure_step("Verify or create the GPU compute")
-def ensure_compute(context: RunContext, plan: ComputePlan) -> str:
+def ensure_compute(context: RunContext, plan: ComputePlan) -> str | None:
     """Return the name of a cluster that can run the job. All that costs more waits for this.
+
+    None where no step runs on the run's own cluster: it is neither made nor looked at.
 
     A cluster of that name is reused, also one that is still being made; one that an earlier try of
     this run failed to make is made anew. Where there is none and it may be made, the tiers of
@@ -112,6 +115,9 @@ def ensure_compute(context: RunContext, plan: ComputePlan) -> str:
         ComputeError: it failed, or its size is not supported, not allowed or not listed.
     """
     client, choice = open_client(context.settings), plan.choice
+    if not choice.uses_cluster:
+        get_run_logger().info("every step has a compute of its own: no cluster is needed")
+        return None
     wait = patience(context.deadlines, "compute_minutes")
     cluster = _settled(client, choice.name, wait)
     if cluster is not None and _state(cluster) == "failed" and _is_ours(cluster, context):

@@ -57,8 +57,8 @@ def _without_storage(key: str) -> str:
 def read_usages(usages: Iterable[Mapping[str, Any]]) -> dict[str, Quota]:
     """Return the subscription's own rows by their names in lower case.
 
-    ``usages``: ``{id, currentValue, limit, name: {value, localizedValue}}``. Workspaces and clusters
-    have rows of the same names; those, and rows without a limit of their own (-1), are left out.
+    ``usages``: ``{id, currentValue, limit, name: {value, localizedValue}}``. Workspaces and
+    clusters have rows of the same names; those, and rows with no limit (-1), are left out.
     """
     quotas: dict[str, Quota] = {}
     for usage in usages:

@@ -45,9 +45,9 @@ def check_compute(
 ) -> None:
     """Say what speaks against the computes that a run names."""
     own = facts.clusters.get(choice.name)
-    if own is None:
+    if choice.uses_cluster and own is None:
         _check_new(choice, facts, nodes, report)
-    else:
+    elif choice.uses_cluster and own is not None:
         _check_existing(choice, own, nodes, report)
     _check_steps(choice, facts, report)
     place = "run.compute.steps.finetune" if choice.steps.finetune else "run.compute.size"
@@ -187,8 +187,6 @@ def _warn_of_preemption(what: str, report: Report) -> None:
 
 
 def _check_new(choice: ComputeChoice, facts: ComputeFacts, nodes: Nodes, report: Report) -> None:
-    if choice.steps.finetune is not None and not _used_by_a_step(choice):
-        return
     if not choice.may_create:
         report.error(
             f"Cluster '{choice.name}' is not in the workspace, and the run may not create it.",
@@ -200,15 +198,6 @@ def _check_new(choice: ComputeChoice, facts: ComputeFacts, nodes: Nodes, report:
     if choice.tier == "low_priority":
         _warn_of_preemption(f"Cluster '{choice.name}' would have", report)
     _check_quota(choice, facts, report)
-
-
-def _used_by_a_step(choice: ComputeChoice) -> bool:
-    """Whether a step runs on the run's own cluster, though the fine-tune does not."""
-    steps = choice.steps
-    return any(
-        step is None or step.cluster == choice.name
-        for step in (steps.model_import, steps.preprocess, steps.finetune)
-    )
 
 
 def _check_quota(choice: ComputeChoice, facts: ComputeFacts, report: Report) -> None:
