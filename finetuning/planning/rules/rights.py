@@ -1,8 +1,8 @@
 """What a run's identity must be allowed to do, held against what Azure says it may.
 
 One table of every action that the code can call. The gate's list, the roles in ``docs/`` and the
-table in ``docs/azure.md`` follow from it (``finetuning/planning/roles.py``); a test holds it against
-the requests of a whole run. Spelling and meaning: MicrosoftDocs/azure-docs,
+table in ``docs/azure.md`` follow from it (``finetuning/planning/roles.py``); a test holds it
+against the requests of a whole run. Spelling and meaning: MicrosoftDocs/azure-docs,
 ``articles/role-based-access-control/permissions/ai-machine-learning.md``.
 """
 
