@@ -75,11 +75,15 @@ class Emulator:
         self.storage = Storage(state / "blobs", self.store)
         self.assets = Assets(self.store)
         self.locations = Locations(self.storage, self.assets, config.storage_suffix)
-        self.quotas = Quotas(config, self.store, self.catalogue)
+        self.quotas = Quotas(
+            config, self.store, self.catalogue, lambda name: self.nodes.pool(name).up
+        )
         self.clusters = Clusters(
             self.store, self.clock, self.profile, self.faults, self.operations, self.quotas
         )
-        self.nodes = Nodes(self.clusters.max_nodes, self._start_node)
+        self.nodes = Nodes(
+            self.clusters.max_nodes, self._start_node, self.quotas.room, self._idle_over
+        )
         self.tracking = TrackingServer(
             state / "tracking", state / "jobs", self.processes, self.store
         )
@@ -91,7 +95,7 @@ class Emulator:
         )
         self.serving = Serving(
             scorers, self.store, self.clock, self.profile, self.faults, self.operations,
-            self.assets, self.locations,
+            self.assets, self.locations, self.nodes.look_again,
         )  # fmt: skip
         self.hub = hub.Hub(config.cache)
 
@@ -118,6 +122,11 @@ class Emulator:
     async def _start_node(self, _: str) -> None:
         await self.clock.sleep(self.profile.seconds("compute.start_node"))
 
+    async def _idle_over(self, compute: str) -> None:
+        """How long an idle node stays: the cluster's own time, none where nothing takes time."""
+        if self.profile.name != "fast":
+            await self.clock.sleep(self.clusters.idle_seconds(compute))
+
     async def start(self) -> None:
         """Take up what an earlier process on this state left under way."""
         if self.config.preload:
@@ -131,6 +140,7 @@ class Emulator:
         """Stop everything; the state stays."""
         await self.operations.close()
         await self.runner.close()
+        await self.nodes.close()
         await self.runner.webhook.close()
         await self.tracking.close()
         await self.serving.scorers.close()
@@ -206,6 +216,7 @@ def management_routes(emulator: Emulator) -> list[Route]:
                 emulator.catalogue,
                 emulator.operations,
                 emulator.serving,
+                emulator.quotas,
             ),
         ),
         *bound(registry.MANAGEMENT, registry.RegistryService(emulator.config, emulator.catalogue)),

@@ -82,5 +82,5 @@ def serve(context: RunContext, plan: Plan, trained: Trained, guard: Guard) -> Se
     guard.serving_began()
     deployment = deploy_model(context, plan.serving, trained.registered.id, guard.watch)
     asked = fetch_data(context, trained.data, find_recipe(plan.recipe).splits.asked)
-    answers = test_endpoint(context, plan, deployment, asked)
+    answers = test_endpoint(context, plan, deployment, asked, guard.spending)
     return Served(endpoint=endpoint, endpoint_kept=plan.serving.choice.keep, answers=answers)

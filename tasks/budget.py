@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
+from finetuning.azure.client import open_client
 from finetuning.azure.run_history import get_steps
-from finetuning.azure.service_errors import service_errors
+from finetuning.azure.service_errors import look_up, service_errors, state_text
 from finetuning.azure.settings import Settings
 from finetuning.errors import FineTuneError
 from finetuning.planning.plan import Plan
@@ -19,13 +22,19 @@ from finetuning.planning.spending import TRAINING, Actual, Meter, Metered, compa
 from finetuning.recipes import find_recipe
 from tasks.step import azure_step
 
+#: What stands for the steps of a job that the run history does not know.
+WHOLE_JOB = f"{TRAINING}: the whole job"
+#: A job in one of these states has not begun to run, and bills nothing.
+NOT_YET = ("NotStarted", "Queued", "Preparing", "Provisioning", "Starting")
+ENDED = ("Completed", "Failed", "Canceled")
+
 
 class Spending:
     """Knows what a run has spent so far; call it wherever the run waits.
 
-    A call asks Azure for the job's steps and raises once the budget is passed. Without a budget a
-    call does nothing. The job's times come from Azure by its name, so a restarted process goes on
-    counting where the first one stopped.
+    A call asks Azure for the job's steps and raises once the budget is passed. Without a budget it
+    asks only since when the deployment is there. All times come from Azure by name, so a restarted
+    process goes on counting where the first one stopped.
     """
 
     def __init__(
@@ -39,6 +48,9 @@ class Spending:
         self.settings, self.plan, self.now = settings, plan, now
         self.meter = Meter(prices or load_prices())
         self._serving_since: float | None = None
+        self._deployment_found = False
+        self._job_ended: float | None = None
+        self._told = False
 
     def __call__(self) -> None:
         """Look, and raise if the run has spent more than it may.
@@ -47,6 +59,7 @@ class Spending:
             BudgetExceeded: the flow's clean-up then cancels the job and deletes the endpoint.
         """
         if self.plan.budget is None:
+            self._look_at_deployment()
             return
         self.refresh()
         doing = "training" if self._serving_since is None else "serving"
@@ -66,7 +79,7 @@ class Spending:
         return left / (price * nodes.count) * 3600 if price * nodes.count else math.inf
 
     def serving_began(self) -> None:
-        """Count the endpoint's nodes from now on: they bill from the deployment's creation."""
+        """Count the endpoint's nodes from now on, or from when an earlier try created them."""
         self._serving_since = self._serving_since or self.now()
         self._meter_endpoint(None)
 
@@ -85,16 +98,70 @@ class Spending:
             )
         )
 
+    def _look_at_deployment(self) -> None:
+        """Count from the deployment's creation where that was earlier: it bills from then on."""
+        if self._serving_since is None or self._deployment_found:
+            return
+        serving = self.plan.serving
+        get = open_client(self.settings).online_deployments.get
+        found = look_up(get, serving.choice.deployment, serving.endpoint)
+        if found is None:
+            return
+        self._deployment_found = True
+        created = _unix(found.creation_context.created_at if found.creation_context else None)
+        if created is not None and created < self._serving_since:
+            self._serving_since = created
+            self._meter_endpoint(None)
+
     def refresh(self) -> None:
-        """Ask Azure when the job's steps began and ended."""
+        """Ask Azure when the job's steps began and ended, and since when the deployment is there.
+
+        Where the run history knows no steps of a job that has been running, the job's own time on
+        the training's nodes is counted, from its submission: at worst too dear.
+        """
+        self._look_at_deployment()
         recipe, own = find_recipe(self.plan.recipe), self.plan.compute.choice.steps
-        for step in get_steps(self.settings, self.plan.job.name):
+        steps = get_steps(self.settings, self.plan.job.name)
+        if not steps:
+            self._count_whole_job()
+            return
+        self.meter.forget(WHOLE_JOB)
+        for step in steps:
             if step.started is not None:
                 nodes = step_nodes(recipe.step(step.name), self.plan.job.nodes, own)
                 what = f"{TRAINING}: {step.name}"
                 self.meter.set(
                     Metered(what=what, nodes=nodes, started=step.started, ended=step.ended)
                 )
+
+    def _count_whole_job(self) -> None:
+        job = look_up(open_client(self.settings).jobs.get, self.plan.job.name)
+        status = state_text(job.status) if job is not None else NOT_YET[0]
+        context = job.creation_context if job is not None else None
+        created = _unix(context.created_at if context else None)
+        if status in NOT_YET or created is None:
+            return
+        if not self._told:
+            self._told = True
+            get_run_logger().warning(
+                "the run history knows no steps of job %s (%s): its own time is counted, "
+                "on all of the training's nodes",
+                self.plan.job.name,
+                status,
+            )
+        if status in ENDED and self._job_ended is None:
+            self._job_ended = self.now()
+        nodes = self.plan.job.nodes
+        self.meter.set(Metered(what=WHOLE_JOB, nodes=nodes, started=created, ended=self._job_ended))
+
+
+def _unix(moment: Any) -> float | None:
+    """Return a moment of Azure's as unix seconds; without a zone it is UTC."""
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    if not isinstance(moment, datetime):
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 @azure_step("Report the cost", retries=0)  # a report: it waits for nobody

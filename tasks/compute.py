@@ -19,6 +19,7 @@ from finetuning.planning.facts import ClusterFacts, ComputeFacts, NodeSize, Quot
 from finetuning.planning.findings import Report, errors
 from finetuning.planning.model_card import ModelCard
 from finetuning.planning.plan import ComputePlan
+from finetuning.planning.quotas import read_usages
 from finetuning.planning.rules.compute import check_state, check_training_size
 from tasks.step import azure_step
 from tasks.waiting import Patience, patience, wait_for_operation, wait_until
@@ -51,9 +52,10 @@ def look_at_compute(settings: Settings, choice: ComputeChoice) -> ComputeFacts:
 
 
 def clusters_of(choice: ComputeChoice) -> list[str]:
-    """Return the clusters that the run's steps use, the fine-tune's own first."""
+    """Return the clusters that the run's steps use, the run's own first."""
+    own = [choice.name] if choice.uses_cluster else []
     others = [own.cluster for own in choice.steps.chosen().values() if own.cluster != "serverless"]
-    return list(dict.fromkeys([choice.name, *others]))
+    return list(dict.fromkeys([*own, *others]))
 
 
 def _facts(cluster: Any) -> ClusterFacts:
@@ -95,23 +97,14 @@ def _quotas(client: MLClient, location: str, report: Report) -> dict[str, Quota]
             "Look it up in the studio before a large run.",
         )
         return {}
-    return {
-        _usage_name(usage): Quota(
-            used=int(usage["currentValue"] or 0), limit=int(usage["limit"] or 0)
-        )
-        for usage in usages
-        if usage.get("limit") is not None
-    }
-
-
-def _usage_name(usage: dict[str, Any]) -> str:
-    name = usage.get("name") or {}
-    return str(name.get("value") if isinstance(name, dict) else name).lower()
+    return read_usages(usages)
 
 
 @azure_step("Verify or create the GPU compute")
-def ensure_compute(context: RunContext, plan: ComputePlan) -> str:
+def ensure_compute(context: RunContext, plan: ComputePlan) -> str | None:
     """Return the name of a cluster that can run the job. All that costs more waits for this.
+
+    None where no step runs on the run's own cluster: it is neither made nor looked at.
 
     A cluster of that name is reused, also one that is still being made; one that an earlier try of
     this run failed to make is made anew. Where there is none and it may be made, the tiers of
@@ -122,6 +115,9 @@ def ensure_compute(context: RunContext, plan: ComputePlan) -> str:
         ComputeError: it failed, or its size is not supported, not allowed or not listed.
     """
     client, choice = open_client(context.settings), plan.choice
+    if not choice.uses_cluster:
+        get_run_logger().info("every step has a compute of its own: no cluster is needed")
+        return None
     wait = patience(context.deadlines, "compute_minutes")
     cluster = _settled(client, choice.name, wait)
     if cluster is not None and _state(cluster) == "failed" and _is_ours(cluster, context):

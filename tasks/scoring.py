@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +28,15 @@ if TYPE_CHECKING:
 
 @azure_step("Test the endpoint")
 def test_endpoint(
-    context: RunContext, plan: Plan, deployment: str, asked: PreparedFile
+    context: RunContext,
+    plan: Plan,
+    deployment: str,
+    asked: PreparedFile,
+    spending: Callable[[], None] | None = None,  # noqa: PT028  # a task, not a test
 ) -> list[Answer]:
     """Ask the endpoint about some of the ``asked`` rows; show each answer beside its reference.
 
+    ``spending`` is called before every question and may raise to end the test.
     The deployment is young: what its container does not take yet (424) is asked again for the five
     minutes for which every step is repeated.
 
@@ -43,7 +49,11 @@ def test_endpoint(
     choice = plan.test
     sampling = choice.model_dump(exclude={"rows", "seed"})
     picked = pick_rows(Path(asked.path), asked.rows, choice.rows, choice.seed)
-    answers = [endpoint.ask(messages, sampling) for messages in picked]
+    answers = []
+    for messages in picked:
+        if spending is not None:
+            spending()
+        answers.append(endpoint.ask(messages, sampling))
     create_table_artifact(
         [answer.model_dump() for answer in answers],
         key="test-answers",

@@ -61,11 +61,12 @@ LOST = "NotResponding"
 
 @azure_step("Submit the fine-tuning job")
 def submit_training(
-    context: RunContext, plan: Plan, cluster: str, files: Mapping[str, str]
+    context: RunContext, plan: Plan, cluster: str | None, files: Mapping[str, str]
 ) -> SubmittedJob:
     """Submit the pipeline job under the run's own name, or adopt the one that already bears it.
 
-    ``files`` are paths in the workspace (``azureml:...``) by split.
+    ``cluster`` runs the steps that have no compute of their own. ``files`` are paths in the
+    workspace (``azureml:...``) by split.
 
     Raises:
         KeyTaken: the job that is there was made with other parameters.
@@ -153,7 +154,7 @@ def _created(job: Any) -> datetime | None:
     return found if not isinstance(found, datetime) or found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _inputs(plan: Plan, recipe: Recipe, cluster: str) -> dict[str, Scalar]:
+def _inputs(plan: Plan, recipe: Recipe, cluster: str | None) -> dict[str, Scalar]:
     """Return the component's inputs: the model, where each step runs, and the parameters."""
     inputs: dict[str, Scalar] = {
         recipe.model_input: plan.job.model.id,
@@ -162,13 +163,15 @@ def _inputs(plan: Plan, recipe: Recipe, cluster: str) -> dict[str, Scalar]:
     }
     for compute in recipe.computes:
         own = plan.compute.choice.steps.of(compute)
-        inputs[f"compute_{compute}"] = own.cluster if own else cluster
+        place = own.cluster if own else cluster
+        if place is not None:  # else the component's own default, for a compute that no step uses
+            inputs[f"compute_{compute}"] = place
         if own and own.instance_type:
             inputs[f"instance_type_{compute}"] = own.instance_type
     return inputs
 
 
-def _pipeline(settings: Settings, plan: Plan, cluster: str, files: Mapping[str, str]) -> Any:
+def _pipeline(settings: Settings, plan: Plan, cluster: str | None, files: Mapping[str, str]) -> Any:
     from azure.ai.ml import Input
     from azure.ai.ml.dsl import pipeline
 

@@ -17,6 +17,10 @@ from emulator.protocol.scopes import check_scope
 #: Paths that answer without a token, as on Azure: they tell where things are, or are signed.
 OPEN = re.compile(r"^/(metadata/|discovery/|registrymanagement/)|/runs/[^/]+/logs/", re.IGNORECASE)
 RESOURCE = re.compile(r"^/subscriptions/.*/workspaces/[^/]+(?P<below>/.*)?$", re.IGNORECASE)
+REGION = re.compile(
+    r"^/subscriptions/[^/]+/providers/(?P<provider>[^/]+)/locations/[^/]+/(?P<kind>[^/]+)",
+    re.IGNORECASE,
+)
 VERBS = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}
 
 
@@ -69,8 +73,13 @@ def check_right(config: Configuration, method: str, path: str, denied: tuple[str
 def action(method: str, path: str) -> str | None:
     """The name of what a request does, as roles name it: ``.../workspaces/jobs/write``.
 
-    None where roles have no say: outside a workspace.
+    What a region offers belongs to the subscription: ``.../locations/usages/read``. None where
+    roles have no say here.
     """
+    verb = VERBS.get(method, "action")
+    region = REGION.match(path)
+    if region is not None:
+        return f"{region['provider']}/locations/{region['kind']}/{verb}"
     match = RESOURCE.match(path)
     if match is None:
         return None
@@ -78,5 +87,4 @@ def action(method: str, path: str) -> str | None:
     if words[0].lower() == "providers":
         return None
     types = [word for word in words[::2] if word]
-    verb = VERBS.get(method, "action")
     return "/".join([TYPE, *types, verb])

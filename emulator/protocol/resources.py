@@ -1,6 +1,7 @@
 """What ARM's resources have in common: paths, types, who made them, bodies."""
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ WORKSPACE = (
     "/providers/Microsoft.MachineLearningServices/workspaces/{workspace}"
 )
 TYPE = "Microsoft.MachineLearningServices/workspaces"
+DURATION = re.compile(r"P(?:0D)?T(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?")
 
 
 def system_data(created: float) -> dict[str, str]:
@@ -45,3 +47,12 @@ def invalid_content(why: str) -> ArmError:
     """ARM's answer to a body that it cannot read."""
     text = f"The request content was invalid and could not be deserialized: '{why}'."
     return ArmError(400, "InvalidRequestContent", text)
+
+
+def duration(text: str) -> float:
+    """Seconds of an ISO 8601 duration as the SDK sends it (``PT90S``, ``PT1M30S``); else 0."""
+    match = DURATION.fullmatch(text)
+    if match is None:
+        return 0.0
+    hours, minutes, rest = (float(part or 0) for part in match.groups())
+    return 3600 * hours + 60 * minutes + rest

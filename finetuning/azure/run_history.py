@@ -6,10 +6,11 @@ does this.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from finetuning.azure.rest import get_json, get_workspace, workspace_url
 from finetuning.azure.settings import Settings
@@ -57,12 +58,36 @@ def get_steps(settings: Settings, job: str) -> list[StepRun]:
 
 
 def _leaves(settings: Settings, run: str, depth: int) -> list[dict[str, Any]]:
-    place = f"{history_url(settings)}/runs/{quote(run)}/children"
     leaves: list[dict[str, Any]] = []
-    for child in get_json(settings, place).get("value") or []:
+    for child in _children(settings, run):
         nested = str(child.get("runType") or "").endswith("PipelineRun") and depth > 1
         leaves += _leaves(settings, str(child["runId"]), depth - 1) if nested else [child]
     return leaves
+
+
+def _children(settings: Settings, run: str) -> Iterator[dict[str, Any]]:
+    """Yield a run's children, page after page.
+
+    A page names the next by ``nextLink``, or by ``continuationToken`` alone, which goes back as
+    ``$continuationtoken`` (azure-rest-api-specs, machinelearningservices/data-plane, 2019-09-30,
+    ``runHistory.json``: ``PaginatedRunList``, ``Runs_GetChild``; azure-ai-ml sends it likewise).
+    """
+    first = f"{history_url(settings)}/runs/{quote(run)}/children"
+    place: str | None = first
+    seen: set[str] = set()
+    while place is not None and place not in seen:
+        seen.add(place)
+        page = get_json(settings, place)
+        yield from page.get("value") or []
+        place = _next_page(first, page)
+
+
+def _next_page(first: str, page: Mapping[str, Any]) -> str | None:
+    """Return the address of the next page; a link to another host is not followed."""
+    link, token = page.get("nextLink"), page.get("continuationToken")
+    if link and urlsplit(str(link))[:2] == urlsplit(first)[:2]:
+        return str(link)
+    return f"{first}?$continuationtoken={quote(str(token))}" if token else None
 
 
 def _seconds(text: Any) -> float | None:

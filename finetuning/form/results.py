@@ -73,7 +73,7 @@ class Trained(BaseModel):
     """The half that trains: what came of it, registered and not yet served."""
 
     model: Foundation
-    cluster: str
+    cluster: str | None
     data: PreparedData
     parameters: dict[str, Scalar]
     job: SubmittedJob

@@ -104,6 +104,18 @@ class ComputeChoice(Choice):
         description="Other computes for single steps, so that only the fine-tune pays for GPUs.",
     )
 
+    @property
+    def uses_cluster(self) -> bool:
+        """Whether a step runs on the run's own cluster; without one, none is asked for or made.
+
+        An evaluation that is not placed follows the others: it alone needs no cluster.
+        """
+        steps = self.steps
+        placed = [steps.model_import, steps.preprocess, steps.finetune]
+        if steps.model_evaluation is not None:
+            placed.append(steps.model_evaluation)
+        return any(step is None or step.cluster == self.name for step in placed)
+
 
 class FineTuneParameters(Choice):
     """Inputs of the pipeline component. Left empty: the model card decides, then the default."""

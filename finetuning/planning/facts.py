@@ -81,7 +81,7 @@ class ClusterFacts(Fact):
 
 
 class ComputeFacts(Fact):
-    """What the region offers and the workspace has. ``quotas`` by family, in lower case."""
+    """What the region offers and the workspace has. ``quotas`` by Azure's names, in lower case."""
 
     clusters: dict[str, ClusterFacts] = Field(default_factory=dict)
     sizes: dict[str, NodeSize] = Field(default_factory=dict)

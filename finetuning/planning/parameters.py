@@ -83,6 +83,7 @@ def settle(
             settled.append(Parameter(name=name, value=one.default, origin="component"))
     _check_required(declared, {*chosen, *recipe.follows}, report)
     _check_combinations(recipe, {one.name: one.value for one in settled}, report)
+    _check_usual(recipe, settled, report)
     _check_learning_rate(chosen.get("learning_rate"), card, report)
     return Settled(parameters=settled, findings=report.findings)
 
@@ -157,6 +158,23 @@ def _check_combinations(recipe: Recipe, values: Mapping[str, Scalar], report: Re
             report.error(f"{name} is {value}.", f"Choose one of at least {least.value}.")
     for what, change in recipe.refusals(values):
         report.error(what, change)
+
+
+def _check_usual(recipe: Recipe, settled: Collection[Parameter], report: Report) -> None:
+    """Warn of values that are possible and that hardly anybody means.
+
+    The component's own defaults are left alone; so is a negative value, which switches off.
+    """
+    for one in settled:
+        usual = recipe.usual.get(one.name)
+        number = one.value
+        if usual is None or one.origin == "component" or isinstance(number, str | bool):
+            continue
+        if number >= 0 and not usual.low <= number <= usual.high:
+            report.warn(
+                f"{one.name} is {number:g} ({one.origin}), which is unusual.",
+                f"Values from {usual.low:g} to {usual.high:g} are; go on if you mean it.",
+            )
 
 
 def _check_learning_rate(

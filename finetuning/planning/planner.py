@@ -168,7 +168,8 @@ class _Planner:
 
     def _would_create(self) -> Iterator[Created]:
         chosen, serving = self.run.compute, self.serving.nodes
-        if chosen.name not in self.compute.clusters and chosen.may_create:
+        missing = chosen.uses_cluster and chosen.name not in self.compute.clusters
+        if missing and chosen.may_create:
             detail = (
                 f"{chosen.size}, 0 to {chosen.max_nodes} nodes, {chosen.tier}, "
                 f"given back after {chosen.idle_minutes:g} idle minutes"

@@ -37,6 +37,10 @@ class Meter:
         """Count these nodes; the same ``what`` again replaces what was told before."""
         self._metered[metered.what] = metered
 
+    def forget(self, what: str) -> None:
+        """Count these no more; does nothing where nothing was told of them."""
+        self._metered.pop(what, None)
+
     def lines(self, now: float) -> list[CostLine]:
         """Return node-hours and costs so far; a size without a price costs nothing."""
         return [self._line(one, now) for one in self._metered.values()]

@@ -42,6 +42,14 @@ class Least:
 
 
 @dataclass(frozen=True)
+class Usual:
+    """Values of an input that somebody may mean; beyond them lies a slip or a wasted night."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Step:
     """A step of the published pipeline: the compute it runs on, and whether it takes every node."""
 
@@ -88,6 +96,8 @@ class Recipe:
     #: What the component's own checks refuse, minutes into the job.
     refusals: Callable[[Mapping[str, Scalar]], Iterable[Refusal]]
     least: Mapping[str, Least] = field(default_factory=dict)
+    #: What is usual: a value outside is warned of, not refused.
+    usual: Mapping[str, Usual] = field(default_factory=dict)
 
     def step(self, name: str) -> Step:
         """Return a step; one that the recipe does not know runs on the training's compute."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from finetuning.form.run import Scalar
-from finetuning.recipes import Least, Recipe, Refusal, Splits, Step
+from finetuning.recipes import Least, Recipe, Refusal, Splits, Step, Usual
 
 COMPUTES = ("model_import", "preprocess", "finetune", "model_evaluation")
 
@@ -156,4 +156,19 @@ RECIPE = Recipe(
         "early_stopping_patience": Least(1, "apply_early_stopping", "true"),
     },
     refusals=refusals,
+    # Ours, wide on purpose: a hundred times what the cards of the catalogue recommend and more. A
+    # slip of three digits is outside, an unusual wish is not.
+    usual={
+        "learning_rate": Usual(1e-7, 1e-2),
+        "num_train_epochs": Usual(1, 30),
+        "per_device_train_batch_size": Usual(1, 64),
+        "per_device_eval_batch_size": Usual(1, 128),
+        "gradient_accumulation_steps": Usual(1, 256),
+        "lora_r": Usual(1, 512),
+        "lora_alpha": Usual(1, 1024),
+        "lora_dropout": Usual(0, 0.5),
+        "max_seq_length": Usual(32, 131_072),
+        "weight_decay": Usual(0, 1),
+        "warmup_steps": Usual(0, 100_000),
+    },
 )

@@ -7,10 +7,12 @@ from emulator.clock import Clock
 from emulator.faults import Faults
 from emulator.latency import Profile
 from emulator.protocol.operations import OperationFailed, Operations
-from emulator.protocol.resources import state
+from emulator.protocol.resources import duration, state
 from emulator.services.compute.quotas import KIND, Quotas, inner, is_dedicated
 from emulator.store import Store
 
+#: What a cluster gets that does not say how long its nodes may idle (the SDK's default).
+IDLE_TIME = "PT120S"
 RESUMED = {
     "Creating": "compute.create",
     "Updating": "compute.create",
@@ -44,6 +46,12 @@ class Clusters:
         cluster = self.get(name)
         scale = inner(cluster).get("scaleSettings") or {} if cluster else {}
         return int(scale.get("maxNodeCount") or 0)
+
+    def idle_seconds(self, name: str) -> float:
+        """How long a node of the cluster stays up without work."""
+        cluster = self.get(name)
+        scale = inner(cluster).get("scaleSettings") or {} if cluster else {}
+        return duration(str(scale.get("nodeIdleTimeBeforeScaleDown") or IDLE_TIME))
 
     async def create(self, key: str) -> None:
         """Bring the cluster up. Raises OperationFailed: no quota, or told to fail."""

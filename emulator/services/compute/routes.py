@@ -46,13 +46,14 @@ def find(service: ComputeService, request: Request) -> dict[str, Any]:
 
 def shown(service: ComputeService, cluster: dict[str, Any]) -> dict[str, Any]:
     """The cluster with the nodes it has now."""
-    busy = service.nodes.busy(cluster["name"])
+    pool = service.nodes.pool(cluster["name"])
     inner = {
         **cluster["properties"]["properties"],
-        "allocationState": "Steady",
-        "currentNodeCount": busy,
-        "targetNodeCount": busy,
-        "nodeStateCounts": {"runningNodeCount": busy, "idleNodeCount": 0},
+        "allocationState": "Resizing" if pool.short else "Steady",
+        "currentNodeCount": pool.up,
+        "targetNodeCount": pool.up + pool.short,
+        "nodeStateCounts": {"runningNodeCount": pool.busy, "idleNodeCount": pool.idle},
+        "errors": [service.clusters.quotas.shortage(cluster)] if pool.short else None,
     }
     return {**cluster, "properties": {**cluster["properties"], "properties": inner}}
 
@@ -92,7 +93,7 @@ async def put_compute(service: ComputeService, request: Request) -> Response:
         "systemData": created,
     }
     service.clusters.store.put(KIND, name.lower(), cluster)
-    await service.nodes.rescaled(name)
+    await service.nodes.look_again()
     return service.operations.accept(
         request, "compute.create", name.lower(), shown(service, cluster), 200 if known else 201
     )
@@ -129,16 +130,21 @@ async def delete_compute(service: ComputeService, request: Request) -> Response:
     if cluster is None:
         return Response(status_code=204)
     await service.operations.stop(name.lower())
+    await service.nodes.forget(name)
     cluster["properties"]["provisioningState"] = "Deleting"
     service.clusters.store.put(KIND, name.lower(), cluster)
     return service.operations.accept(request, "compute.delete", name.lower(), None, 202)
 
 
 async def list_nodes(service: ComputeService, request: Request) -> Response:
-    """The nodes that run a step now; they have no addresses, being processes."""
+    """The nodes that are up; they have no addresses, being processes."""
     cluster = find(service, request)
-    busy = service.nodes.busy(cluster["name"])
-    nodes = [{"nodeId": f"{cluster['name']}_{i}", "nodeState": "running"} for i in range(busy)]
+    pool = service.nodes.pool(cluster["name"])
+    states = ["running"] * pool.busy + ["idle"] * pool.idle
+    nodes = [
+        {"nodeId": f"{cluster['name']}_{number}", "nodeState": state}
+        for number, state in enumerate(states)
+    ]
     return JSONResponse({"nodes": nodes})
 
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-import re
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from emulator.store import Store
 
 ENDPOINT = "endpoint"
 DEPLOYMENT = "deployment"
-DURATION = re.compile(r"P(?:0D)?T(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?")
 RESUMED = {"Creating": "create", "Updating": "create", "Deleting": "delete"}
 
 
@@ -37,6 +36,7 @@ class Serving:
     operations: Operations
     assets: Assets
     locations: Locations
+    quota_freed: Callable[[], Awaitable[None]]
 
     def __post_init__(self) -> None:
         self.operations.verbs |= {
@@ -105,6 +105,7 @@ class Serving:
             self.store.delete(DEPLOYMENT, deployment_key(key, deployment["name"]))
         self.store.delete("keys", key)
         self.store.delete(ENDPOINT, key)
+        await self.quota_freed()
 
     async def create_deployment(self, key: str) -> None:
         """Start the scoring process and wait until it is alive. Raises OperationFailed.
@@ -117,6 +118,7 @@ class Serving:
             await serving
         except OperationFailed:
             self._set(DEPLOYMENT, key, "Failed")
+            await self.quota_freed()
             raise
         finally:
             serving.cancel()
@@ -131,6 +133,7 @@ class Serving:
         await self.scorers.stop(key)
         await self.clock.sleep(self.profile.seconds("deployment.delete"))
         self.store.delete(DEPLOYMENT, key)
+        await self.quota_freed()
 
     async def restart_deployment(self, key: str) -> None:
         """Bring the process of a deployment up that has none any more."""
@@ -195,12 +198,3 @@ class Serving:
 
 def deployment_key(endpoint: str, name: str) -> str:
     return f"{endpoint}/{name}".lower()
-
-
-def seconds(duration: str) -> float:
-    """The length of an ISO 8601 duration as the SDK sends it (``PT90S``, ``PT1M30S``); else 0."""
-    match = DURATION.fullmatch(duration)
-    if match is None:
-        return 0.0
-    hours, minutes, rest = (float(part or 0) for part in match.groups())
-    return 3600 * hours + 60 * minutes + rest

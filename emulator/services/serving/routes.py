@@ -13,14 +13,14 @@ from emulator.configuration import REGION, Configuration
 from emulator.protocol.errors import ArmError, NotEmulated, not_found
 from emulator.protocol.operations import Operations
 from emulator.protocol.paging import page
-from emulator.protocol.resources import TYPE, WORKSPACE, body_of, state, system_data
+from emulator.protocol.resources import TYPE, WORKSPACE, body_of, duration, state, system_data
 from emulator.protocol.routing import Routes
+from emulator.services.compute.quotas import Quotas
 from emulator.services.serving.endpoints import (
     DEPLOYMENT,
     ENDPOINT,
     Serving,
     deployment_key,
-    seconds,
 )
 
 PATH = WORKSPACE + "/onlineEndpoints/{endpoint}"
@@ -40,6 +40,7 @@ class EndpointService:
     catalogue: Catalogue
     operations: Operations
     serving: Serving
+    quotas: Quotas
 
 
 def find_endpoint(service: EndpointService, request: Request) -> dict[str, Any]:
@@ -206,6 +207,7 @@ async def put_deployment(service: EndpointService, request: Request) -> Response
     _check_idle(known, f"deployment '{name}'")
     count = (body.get("sku") or {}).get("capacity") or 1
     _check_deployment(service.catalogue, given, count)
+    service.quotas.check_deployment(str(given.get("instanceType")), count, known)
     deployment = {
         "id": f"{endpoint['id']}/deployments/{name}",
         "name": name,
@@ -242,7 +244,7 @@ def _check_deployment(catalogue: Catalogue, given: dict[str, Any], count: Any) -
         text = f"Instance type '{size}' is not supported for managed online endpoints."
         raise ArmError(400, "BadArgument", text)
     timeout = (given.get("requestSettings") or {}).get("requestTimeout")
-    if timeout and not 0 < seconds(timeout) <= MAX_TIMEOUT_S:
+    if timeout and not 0 < duration(timeout) <= MAX_TIMEOUT_S:
         text = f"requestTimeout {timeout} is not between 1 millisecond and {MAX_TIMEOUT_S} seconds."
         raise ArmError(400, "BadArgument", text)
 

@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from emulator.faults import Faults
+from emulator.protocol.resources import duration
 from emulator.protocol.routing import Routes
-from emulator.services.serving.endpoints import Serving, deployment_key, seconds
+from emulator.services.serving.endpoints import Serving, deployment_key
 from emulator.services.serving.scorers import Scorers
 
 DEFAULT_TIMEOUT_S = 5.0  # the service's, where a deployment names none
@@ -41,7 +42,7 @@ async def score(service: ScoringService, request: Request) -> Response:
         text = f"The deployment '{name}' does not exist."
         return JSONResponse({"error": {"message": text}}, status_code=404)
     settings = deployment["properties"].get("requestSettings") or {}
-    timeout = seconds(settings.get("requestTimeout") or "") or DEFAULT_TIMEOUT_S
+    timeout = duration(settings.get("requestTimeout") or "") or DEFAULT_TIMEOUT_S
     scorers = service.serving.scorers
     if service.faults.take("scorer_crashes", "request"):
         await scorers.crash(deployment_key(endpoint["name"], deployment["name"]))

@@ -1,6 +1,7 @@
 """Run history: what ``jobs.stream``, ``jobs.download``, ``jobs.list(parent_job_name=...)`` and
 ``jobs.archive`` ask besides ARM, and where log files are read."""
 
+import base64
 import hashlib
 import hmac
 from dataclasses import dataclass
@@ -53,10 +54,25 @@ async def get_details(service: HistoryService, request: Request) -> Response:
 
 
 async def get_children(service: HistoryService, request: Request) -> Response:
-    """A job's steps, newest first as run history lists them."""
-    steps = service.jobs.steps(find(service.jobs, request))
-    top = int(request.query_params.get("$top") or len(steps))
-    return JSONResponse({"value": [records.run(step) for step in steps[::-1][:top]]})
+    """A job's steps, newest first as run history lists them; a page and the token of the next."""
+    steps = service.jobs.steps(find(service.jobs, request))[::-1]
+    start = _continued(request)
+    top = int(request.query_params.get("$top") or service.config.history_page)
+    body: dict[str, Any] = {"value": [records.run(step) for step in steps[start : start + top]]}
+    if start + top < len(steps) and "$top" not in request.query_params:
+        token = base64.urlsafe_b64encode(str(start + top).encode()).decode()
+        body["continuationToken"] = token
+        body["nextLink"] = str(request.url.include_query_params(**{"$continuationtoken": token}))
+    return JSONResponse(body)
+
+
+def _continued(request: Request) -> int:
+    """Where a listing goes on. Raises ArmError 400."""
+    token = request.query_params.get("$continuationtoken")
+    try:
+        return int(base64.urlsafe_b64decode(token)) if token else 0
+    except ValueError as error:
+        raise ArmError(400, "UserError", f"The continuation token '{token}' is wrong.") from error
 
 
 async def post_run_data(service: HistoryService, request: Request) -> Response:

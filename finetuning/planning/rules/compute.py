@@ -10,6 +10,7 @@ from finetuning.planning.facts import ClusterFacts, ComputeFacts, NodeSize
 from finetuning.planning.findings import Report
 from finetuning.planning.model_card import MinimumSpec, ModelCard
 from finetuning.planning.prices import Nodes
+from finetuning.planning.quotas import TOTAL, quota_of
 
 #: Sizes with K80 cards, which no fine-tune component supports any more.
 K80 = ("standard_nc6", "standard_nc12", "standard_nc24", "standard_nc24r")
@@ -44,9 +45,9 @@ def check_compute(
 ) -> None:
     """Say what speaks against the computes that a run names."""
     own = facts.clusters.get(choice.name)
-    if own is None:
+    if choice.uses_cluster and own is None:
         _check_new(choice, facts, nodes, report)
-    else:
+    elif choice.uses_cluster and own is not None:
         _check_existing(choice, own, nodes, report)
     _check_steps(choice, facts, report)
     place = "run.compute.steps.finetune" if choice.steps.finetune else "run.compute.size"
@@ -186,8 +187,6 @@ def _warn_of_preemption(what: str, report: Report) -> None:
 
 
 def _check_new(choice: ComputeChoice, facts: ComputeFacts, nodes: Nodes, report: Report) -> None:
-    if choice.steps.finetune is not None and not _used_by_a_step(choice):
-        return
     if not choice.may_create:
         report.error(
             f"Cluster '{choice.name}' is not in the workspace, and the run may not create it.",
@@ -201,27 +200,15 @@ def _check_new(choice: ComputeChoice, facts: ComputeFacts, nodes: Nodes, report:
     _check_quota(choice, facts, report)
 
 
-def _used_by_a_step(choice: ComputeChoice) -> bool:
-    """Whether a step runs on the run's own cluster, though the fine-tune does not."""
-    steps = choice.steps
-    return any(
-        step is None or step.cluster == choice.name
-        for step in (steps.model_import, steps.preprocess, steps.finetune)
-    )
-
-
 def _check_quota(choice: ComputeChoice, facts: ComputeFacts, report: Report) -> None:
     size = facts.size(choice.size)
     if size is None or not facts.quotas:
         return
     needed = size.vcpus * choice.max_nodes
-    dedicated = facts.quotas.get(size.family.lower())
-    low = next((one for name, one in facts.quotas.items() if "lowpriority" in name), None)
-    refusals = []
-    if choice.tier != "low_priority" and dedicated is not None and needed > dedicated.limit:
-        refusals.append(f"dedicated: {dedicated.limit} vCPUs of {size.family}")
-    if choice.tier != "dedicated" and low is not None and needed > low.limit:
-        refusals.append(f"low priority: {low.limit} vCPUs")
+    dedicated = quota_of(facts.quotas, size.family)
+    if dedicated is None and choice.tier != "low_priority":
+        note_unmatched(size, report)
+    refusals = _refused_tiers(choice, size, needed, facts)
     tiers = 2 if choice.tier == "dedicated_then_low_priority" else 1
     need = f"Cluster '{choice.name}' of {choice.max_nodes} x {choice.size} needs {needed} vCPUs"
     if len(refusals) == tiers:
@@ -239,6 +226,31 @@ def _check_quota(choice: ComputeChoice, facts: ComputeFacts, report: Report) -> 
             f"{need}; {dedicated.used} of {dedicated.limit} of {size.family} are in use.",
             "The job may wait in the queue until others give nodes back.",
         )
+
+
+def _refused_tiers(
+    choice: ComputeChoice, size: NodeSize, needed: int, facts: ComputeFacts
+) -> list[str]:
+    """Return why each tier that the run would try has too small a quota."""
+    dedicated, whole = quota_of(facts.quotas, size.family), facts.quotas.get(TOTAL)
+    low = next((one for name, one in facts.quotas.items() if "lowpriority" in name), None)
+    refusals = []
+    if choice.tier != "low_priority" and dedicated is not None and needed > dedicated.limit:
+        refusals.append(f"dedicated: {dedicated.limit} vCPUs of {size.family}")
+    elif choice.tier != "low_priority" and whole is not None and needed > whole.limit:
+        refusals.append(f"dedicated: {whole.limit} vCPUs of all families")
+    if choice.tier != "dedicated" and low is not None and needed > low.limit:
+        refusals.append(f"low priority: {low.limit} vCPUs")
+    return refusals
+
+
+def note_unmatched(size: NodeSize, report: Report) -> None:
+    """Say that Azure lists no quota that can be the size's."""
+    report.note(
+        f"Azure lists no quota that could be that of {size.name} (family {size.family or 'unknown'}"
+        "), so it is not checked.",
+        "Look it up in the studio before a large run.",
+    )
 
 
 def _check_steps(choice: ComputeChoice, facts: ComputeFacts, report: Report) -> None:

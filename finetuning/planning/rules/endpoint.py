@@ -6,7 +6,8 @@ from finetuning.planning.facts import ComputeFacts, EndpointFacts, NodeSize
 from finetuning.planning.findings import Report
 from finetuning.planning.model_card import ModelCard
 from finetuning.planning.plan import Serving
-from finetuning.planning.rules.compute import SizeRule, check_minimum
+from finetuning.planning.quotas import quota_of, reserved_instances
+from finetuning.planning.rules.compute import SizeRule, check_minimum, note_unmatched
 
 PARAMETER = "run.endpoint.instance_type"
 SERVED = SizeRule("served", "serving", PARAMETER)
@@ -50,17 +51,26 @@ def _check_name(name: str, key: str, found: EndpointFacts, report: Report) -> No
 
 
 def _check_quota(size: NodeSize, count: int, facts: ComputeFacts, report: Report) -> None:
-    quota = facts.quotas.get(size.family.lower())
-    needed = size.vcpus * count
-    if quota is not None and needed > quota.limit:
+    """Hold what Azure would reserve against the quota, with the arithmetic."""
+    if not facts.quotas:
+        return
+    quota = quota_of(facts.quotas, size.family)
+    if quota is None:
+        note_unmatched(size, report)
+        return
+    reserved = reserved_instances(size.family, count)
+    needed = size.vcpus * reserved
+    need = f"{count} x {size.name} need {needed} vCPUs"
+    if reserved > count:
+        sum_ = f"ceil(1.2 x {count}) = {reserved} instances x {size.vcpus}"
+        need = f"{need} of quota ({sum_}: Azure reserves 20 % for upgrades)"
+    if needed > quota.limit:
         report.error(
-            f"{count} x {size.name} need {needed} vCPUs; the quota of {size.family} "
-            f"is {quota.limit}.",
+            f"{need}; the quota of {size.family} is {quota.limit}.",
             f"Ask for quota, or choose another {PARAMETER}.",
         )
-    elif quota is not None and needed > quota.free:
+    elif needed > quota.free:
         report.warn(
-            f"{count} x {size.name} need {needed} vCPUs; {quota.used} of {quota.limit} of "
-            f"{size.family} are in use.",
+            f"{need}; {quota.used} of {quota.limit} of {size.family} are in use.",
             "The deployment may be refused; free some, or choose another size.",
         )

@@ -192,7 +192,7 @@ def test_a_cluster_of_one_node_runs_one_step_at_a_time(tmp_path):
             await reached(lambda: b.steps("first")[0] == "Running", "the first job has the node")
             await reached(lambda: b.job("second")["status"] == "Running", "the second has begun")
             await reached(lambda: b.steps("second")[0] == "Queued", "the second waits")
-            assert b.runner.nodes.busy("gpu") == 1
+            assert b.runner.nodes.pool("gpu").busy == 1
             held.unlink()
 
             assert (await b.ended("first"))["status"] == "Completed"
