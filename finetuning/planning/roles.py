@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from finetuning.planning.report import table
@@ -74,4 +73,4 @@ def main(docs: Path = DOCS) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
