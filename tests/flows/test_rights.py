@@ -39,8 +39,9 @@ def action_of(request: dict[str, Any]) -> str | None:
     if not (host.startswith("management.") or ".api." in host) or path.startswith(OPEN):
         return None
     if HISTORY.match(path):
-        below = "experiments" if "/experiments/" in path.split("/mlflow/")[-1] else ""
-        return f"{SERVICE}/workspaces/{below or 'experiments/runs'}/read".lower()
+        of_experiment = path.split("/mlflow/")[-1].startswith("experiments/")
+        below = "experiments" if of_experiment else "experiments/runs"
+        return f"{SERVICE}/workspaces/{below}/read".lower()
     region = REGION.match(path)
     if region is not None:
         return f"{SERVICE}/locations/{region[1]}/read".lower()
