@@ -172,7 +172,7 @@ def _check_rights(settings: Settings, run: FineTune, who: str, report: Report) -
     except HttpResponseError as error:
         report.note(
             f"Azure does not tell what {who} may do here (HTTP {error.status_code}).",
-            "The role 'AzureML Data Scientist' on the workspace is enough, but for the cluster.",
+            "docs/azure.md lists what a run needs, on the workspace and on the subscription.",
         )
         return
     for action, purpose in missing_rights(entries, needed_rights(run)):
