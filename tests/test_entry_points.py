@@ -13,7 +13,11 @@ from tests.conftest import ROOT
 
 #: What people start; programs that only others of ours start take their arguments as they are.
 FOLDERS = ("flows", "deployments", "emulator")
-OF_THE_EMULATOR = ("emulator.preload", "emulator.leash", "emulator.tracking_program")
+OF_THE_EMULATOR = (
+    "emulator.processes.preload",
+    "emulator.processes.leash",
+    "emulator.services.tracking.program",
+)
 
 
 def programs() -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -115,4 +114,5 @@ def _code_of_mlflow(response: Any) -> str | None:
 
 def first_lines(error: BaseException, most: int = 600) -> str:
     """Return an error's text on one line, whole words of at most ``most`` characters."""
-    return textwrap.shorten(str(error), most, placeholder=" ...")
+    text = " ".join(str(error).split())
+    return text if len(text) <= most else text[: most + 1].rsplit(" ", 1)[0][:most]

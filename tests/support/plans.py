@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from finetuning.azure import naming
+from finetuning.form.key import asked_tags
 from finetuning.form.results import Foundation
 from finetuning.form.run import FineTune
 from finetuning.planning.plan import ComputePlan, JobPlan, Plan, Registration, Serving
@@ -28,6 +29,7 @@ def plan_of(run: FineTune, **job: Any) -> Plan:
         "nodes": Nodes(size=run.compute.size),
         "gpus_per_node": 1,
         "rows_per_step": 1,
+        "asked": asked_tags(run),
     }
     return Plan(
         recipe=run.recipe,

@@ -11,6 +11,7 @@ from finetuning.azure.client import open_client
 from finetuning.azure.settings import Settings
 from finetuning.errors import CredentialError
 from finetuning.form.run import ComputeChoice
+from finetuning.planning.quotas import quota_of
 from tasks.compute import look_at_compute
 from tests.conftest import RunningEmulator
 
@@ -20,8 +21,9 @@ def test_sizes_and_quota_come_from_the_region(settings: Settings, nothing_is_wri
 
     size = found.size("STANDARD_ND40RS_V2")
     assert size is not None and (size.gpus, size.vcpus, size.memory_gb) == (8, 40, 672)
-    assert found.quotas[size.family.lower()].limit == 400
-    assert any("lowpriority" in name for name in found.quotas)
+    quota = quota_of(found.quotas, size.family)
+    assert quota is not None and quota.limit == 400
+    assert any("low" in name.lower() for name in found.quotas)
 
 
 @pytest.fixture

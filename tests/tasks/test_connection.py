@@ -14,11 +14,13 @@ from finetuning.form.run import FineTune
 from tasks.connection import check_credential, connect
 from tests.conftest import RunningEmulator, environment, run_python, running_emulator
 from tests.support.findings import errors_of
+from tests.support.runs import context_of
 
 
 @flow
 def connecting(settings: Settings) -> None:
-    connect(settings)
+    context = context_of(FineTune(key="connecting"))
+    connect(context.model_copy(update={"settings": settings}))
 
 
 def test_connecting_reaches_workspace_and_registry(

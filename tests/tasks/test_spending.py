@@ -100,7 +100,7 @@ def plan_of(job: str, *, endpoint: str = "none", budget: float | None = None) ->
         job=JobPlan(
             name=job, display_name="d", experiment="metered", component="0.0.82",
             model=Foundation(name="m", version="1", id="m"), parameters={}, nodes=nodes,
-            gpus_per_node=8, rows_per_step=1,
+            gpus_per_node=8, rows_per_step=1, asked={},
         ),
     )  # fmt: skip
 

@@ -312,7 +312,7 @@ def test_an_endpoint_beyond_the_quota_is_refused() -> None:
 
     found = on_endpoint({"instance_count": 2}, facts=region(quotas=quotas))
 
-    assert "need 12 vCPUs" in found[0] and "is 6" in found[0]
+    assert "need 18 vCPUs" in found[0] and "is 6" in found[0]
 
 
 def test_a_kept_endpoint_is_warned_of() -> None:
