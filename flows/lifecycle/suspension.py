@@ -93,7 +93,7 @@ def suspend_while_training(
         Pause: Prefect's signal that ends the process; the run begins again from the top.
     """
     limits = context.deadlines
-    if plan.waiting != "suspended" or has_training_ended(context.settings, job.name):
+    if plan.waiting != "suspended":
         return
     guard.outlast_begun(limits.deployment_minutes * 60)
     guard.watch()  # an endpoint that cannot be is known now, not when the job has ended
@@ -105,6 +105,8 @@ def suspend_while_training(
     try:
         if not _somebody_wakes(context.owner.flow_run_id, plan):
             get_run_logger().warning("nobody wakes suspended runs any more: this process waits")
+            return
+        if has_training_ended(context.settings, job.name):  # last: an event that came finds nobody
             return
         # A key of its own, or Prefect takes a second suspension for the first, which is over.
         suspend_flow_run(timeout=timeout, key=uuid4().hex)

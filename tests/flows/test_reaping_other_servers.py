@@ -30,9 +30,11 @@ from finetuning.azure.ownership import (
 from finetuning.errors import OrphansRemain, RemovesTooMuch, SettingsError
 from flows.fine_tune import fine_tune
 from flows.lifecycle import server
-from flows.lifecycle.server import VARIABLE, reaping_server, server_id, server_tag
+from flows.lifecycle.runs import Patiences, _Judge
+from flows.lifecycle.server import VARIABLE, reaping_server, server_id, server_tag, server_time
 from flows.reap import main, reap
 from tests.conftest import RunningEmulator, run_python
+from tests.flows.watching import until
 from tests.support.prefect_servers import prefect_server as own_server
 from tests.support.prefect_servers import send_what_waits, used_here
 
@@ -286,17 +288,28 @@ def beat(flow_run_id: str, occurred: datetime) -> None:
     )
 
 
-@pytest.mark.parametrize("behind", [timedelta(minutes=20), timedelta(minutes=-20)])
-def test_a_workers_clock_that_is_wrong_is_no_death(
-    stage: RunningEmulator, behind: timedelta
+@pytest.mark.parametrize("wrong", [timedelta(minutes=-20), timedelta(0), timedelta(minutes=20)])
+def test_a_worker_is_silent_since_the_server_last_heard_it_whatever_its_clock_says(
+    stage: RunningEmulator, wrong: timedelta
 ) -> None:
-    run = run_in(Running())
-    beat(run, datetime.now(UTC) - behind)
+    run_id = run_in(Running())
+    beat(run_id, datetime.now(UTC) + wrong)
     send_what_waits()
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(uuid.UUID(run_id))
 
-    reap(silent_minutes=2)
+        def judge(now: datetime, silent: timedelta) -> _Judge:
+            return _Judge(client, Patiences(silent, silent, silent), now, dry_run=True)
 
-    assert state_of(run) == "Running"
+        asked = judge(server_time(client), DAY)
+        (heard,) = until("the heartbeat is there", lambda: asked._heartbeats(run))
+        assert run.state is not None and heard > run.state.timestamp
+        now = heard + timedelta(minutes=3)
+        since_it_began = now - run.state.timestamp
+        between = (timedelta(minutes=3) + since_it_began) / 2
+
+        assert judge(now, between)._silence(run) is None
+        assert judge(now, timedelta(minutes=2))._silence(run) == timedelta(minutes=3)
 
 
 def test_a_reapers_own_clock_does_not_count(stage: RunningEmulator) -> None:
