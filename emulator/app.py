@@ -46,6 +46,7 @@ from emulator.services.serving.endpoints import Serving
 from emulator.services.serving.scorers import Scorers
 from emulator.services.storage import datastores
 from emulator.services.storage import routes as storage
+from emulator.services.storage.blob_calls import StorageService
 from emulator.services.storage.blobs import Storage
 from emulator.services.tracking import history
 from emulator.services.tracking import routes as mlflow
@@ -227,7 +228,7 @@ def api_routes(emulator: Emulator) -> list[Route]:
 
 def storage_routes(emulator: Emulator) -> list[Route]:
     """The routes of the storage account's blob service."""
-    service = storage.StorageService(emulator.config, emulator.clock, emulator.storage)
+    service = StorageService(emulator.config, emulator.clock, emulator.storage)
     return bound(storage.ROUTES, service)
 
 

@@ -71,6 +71,11 @@ class Configuration:
         return f"{REGION}.api.{self.suffix}"
 
     @property
+    def login_host(self) -> str:
+        """Where tokens are had: Microsoft Entra's place in this cloud."""
+        return f"login.{self.suffix}"
+
+    @property
     def studio_host(self) -> str:
         return f"ml.{self.suffix}"
 
