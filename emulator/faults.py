@@ -31,6 +31,7 @@ SERVICE_KINDS = (
     "preempted",
     "step_fails",
     "scorer_crashes",
+    "sign_in_refused",
 )
 JOURNAL_LENGTH = 100_000
 CUT = 599  # never seen on a wire: stands for a connection that was closed without an answer
@@ -123,7 +124,7 @@ class Faults:
             if fits and (fault.times == 0 or fault.hits < fault.times):
                 fault.hits += 1
                 fault.hit.set()
-                return {"kind": kind, "step": step, "message": fault.message}
+                return {"kind": kind, "step": step, "message": fault.message, "code": fault.code}
         return None
 
     def match(self, method: str, host: str, path: str) -> Fault | None:

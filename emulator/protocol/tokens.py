@@ -42,13 +42,19 @@ def check(
     that another emulator (or anybody else) signed, one for something else, an expired one.
     """
     scheme, _, token = (header or "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    if not header:
         text = "Authentication failed. The 'Authorization' header is missing."
         raise _refused(config, "AuthenticationFailed", text)
+    if scheme.lower() != "bearer" or not token:
+        text = "Authentication failed. The 'Authorization' header is provided in an invalid format."
+        raise _refused(config, "AuthenticationFailedInvalidHeader", text)
     claims = _decoded(config, token)
     if float(claims["exp"]) <= now:
         text = "The access token expiry UTC time is earlier than current UTC time."
         raise _refused(config, "ExpiredAuthenticationToken", text)
+    if claims["tid"] != config.tenant_id:
+        text = f"The access token is from the wrong issuer: its tenant is '{claims['tid']}'."
+        raise _refused(config, "InvalidAuthenticationTokenTenant", text)
     if not accepts(str(claims["aud"])):
         text = (
             f"The access token has been obtained for wrong audience or resource '{claims['aud']}'."
@@ -103,7 +109,7 @@ def _decoded(config: Configuration, token: str) -> dict[str, Any]:
                 "verify_exp": False,  # by the emulator's clock, not the machine's
                 "verify_nbf": False,
                 "verify_iat": False,
-                "require": ["exp", "aud"],
+                "require": ["exp", "aud", "tid"],
             },
         )
     except jwt.InvalidTokenError as error:
@@ -113,5 +119,8 @@ def _decoded(config: Configuration, token: str) -> dict[str, Any]:
 
 
 def _refused(config: Configuration, code: str, message: str) -> ArmError:
-    challenge = f'Bearer authorization_uri="https://login.{config.suffix}/{config.tenant_id}"'
+    place = f"https://{config.login_host}/{config.tenant_id}"
+    challenge = (
+        f'Bearer authorization_uri="{place}", error="invalid_token", error_description="{message}"'
+    )
     return ArmError(401, code, message, {"WWW-Authenticate": challenge})
