@@ -26,7 +26,7 @@ class Content(Response):
         self.headers["content-length"] = str(size)
         self._file, self._start, self._size = file, start, size
 
-    async def __call__(self, _: Scope, _receive: Receive, send: Send) -> None:  # type: ignore[override]
+    async def __call__(self, _: Scope, _receive: Receive, send: Send) -> None:
         with self._file as file:
             head = {"type": "http.response.start", "status": self.status_code}
             await send({**head, "headers": self.raw_headers})
