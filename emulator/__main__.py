@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 from pathlib import Path
 
 from emulator.configuration import (
@@ -12,6 +13,7 @@ from emulator.configuration import (
     environment,
     exported,
     load_identity,
+    signed_in,
 )
 from emulator.latency import AZURE, PROFILES
 
@@ -42,6 +44,12 @@ def parser() -> argparse.ArgumentParser:
         "--history-page", type=int, default=100, help="runs on a page of the run history"
     )
     whole.add_argument("--format", choices=["export", "json"], default="export", help="of env")
+    whole.add_argument(
+        "--identity",
+        choices=["managed", "secret", "certificate", "federated"],
+        default="managed",
+        help="of env: who signs in, and how",
+    )
     return whole
 
 
@@ -73,17 +81,30 @@ def main() -> int:
         print(table())
         return 0
     if given.command == "env":
-        return print_environment(given.state, given.format)
+        return print_environment(given.state, given.format, given.identity)
     return serve(given)
 
 
-def print_environment(state: Path, how: str) -> int:
+def environment_as(config: Configuration, who: str) -> dict[str, str]:
+    """The environment of who signs in so; writes the file that a credential reads."""
+    from emulator.services.identity import principal
+
+    if who == "managed":
+        return environment(config)
+    if who == "certificate":
+        return signed_in(config, who, principal.certificate_file(config))
+    if who == "federated":
+        return signed_in(config, who, principal.workload_token_file(config, time.time()))
+    return signed_in(config, who, None)
+
+
+def print_environment(state: Path, how: str, who: str) -> int:
     """Print the variables that point the Azure SDK at the emulator of this state folder."""
     state = state.resolve()
     if not (state / "identity.json").exists():
         print(f"There is no emulator state in {state}. Start one first.", file=sys.stderr)
         return 1
-    values = environment(Configuration(state, state / "cache", load_identity(state)))
+    values = environment_as(Configuration(state, state / "cache", load_identity(state)), who)
     print(json.dumps(values, indent=1) if how == "json" else exported(values))
     return 0
 

@@ -34,6 +34,8 @@ from emulator.services.compute.nodes import Nodes
 from emulator.services.compute.quotas import Quotas
 from emulator.services.discovery import routes as discovery
 from emulator.services.identity import routes as identity
+from emulator.services.identity import sign_in
+from emulator.services.identity.service import IdentityService
 from emulator.services.jobs import routes as jobs
 from emulator.services.jobs.base_weights import BaseWeights
 from emulator.services.jobs.events import Webhook
@@ -46,6 +48,7 @@ from emulator.services.serving.endpoints import Serving
 from emulator.services.serving.scorers import Scorers
 from emulator.services.storage import datastores
 from emulator.services.storage import routes as storage
+from emulator.services.storage.blob_calls import StorageService
 from emulator.services.storage.blobs import Storage
 from emulator.services.tracking import history
 from emulator.services.tracking import routes as mlflow
@@ -155,6 +158,7 @@ def azure_app(emulator: Emulator) -> ASGIApp:
         config.management_host: _application(guard(config, clock, management_routes(emulator))),
         config.api_host: _application(guard(config, clock, api_routes(emulator))),
         config.blob_host: _application(storage_routes(emulator)),
+        config.login_host: _application(sign_in_routes(emulator)),
     }
     endpoint_host = f".{REGION}.inference.{config.suffix}"
     scorers = _application(scoring_routes(emulator))
@@ -189,7 +193,7 @@ def management_routes(emulator: Emulator) -> list[Route]:
                 emulator.nodes,
             ),
         ),
-        *bound(datastores.ROUTES, emulator.config),
+        *bound(datastores.ROUTES, datastores.DatastoreService(emulator.config, emulator.clock)),
         *bound(
             assets.ROUTES,
             assets.AssetService(
@@ -238,8 +242,17 @@ def api_routes(emulator: Emulator) -> list[Route]:
 
 def storage_routes(emulator: Emulator) -> list[Route]:
     """The routes of the storage account's blob service."""
-    service = storage.StorageService(emulator.config, emulator.clock, emulator.storage)
+    service = StorageService(emulator.config, emulator.clock, emulator.storage)
     return bound(storage.ROUTES, service)
+
+
+def sign_in_routes(emulator: Emulator) -> list[Route]:
+    """The routes of the host where a service principal gets its tokens."""
+    return bound(sign_in.ROUTES, _identity(emulator))
+
+
+def _identity(emulator: Emulator) -> IdentityService:
+    return IdentityService(emulator.config, emulator.clock, emulator.faults)
 
 
 def scoring_routes(emulator: Emulator) -> list[Route]:
@@ -260,7 +273,7 @@ def plain_routes(emulator: Emulator) -> list[Route]:
         emulator.faults,
     )
     return [
-        *bound(identity.ROUTES, identity.IdentityService(emulator.config, emulator.clock)),
+        *bound(identity.ROUTES, _identity(emulator)),
         *bound(admin.ROUTES, inside),
     ]
 

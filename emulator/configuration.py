@@ -24,6 +24,8 @@ class Identity:
     registry_group: str = "emulated-registry-group"
     storage_key: str = field(default_factory=lambda: _base64_key())
     token_key: str = field(default_factory=lambda: secrets.token_hex(32))
+    client: str = field(default_factory=lambda: str(uuid.uuid4()))
+    client_secret: str = field(default_factory=lambda: secrets.token_urlsafe(30))
     identity_header: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     tls_port: int = 0
     proxy_port: int = 0
@@ -72,6 +74,11 @@ class Configuration:
         return f"{REGION}.api.{self.suffix}"
 
     @property
+    def login_host(self) -> str:
+        """Where tokens are had: Microsoft Entra's place in this cloud."""
+        return f"login.{self.suffix}"
+
+    @property
     def studio_host(self) -> str:
         return f"ml.{self.suffix}"
 
@@ -114,10 +121,10 @@ class Configuration:
 def load_identity(state: Path) -> Identity:
     """Return the folder's identity; make and keep one where there is none."""
     file = state / "identity.json"
-    if file.exists():
-        return Identity(**json.loads(file.read_text()))
-    identity = Identity()
-    save_identity(state, identity)
+    known = json.loads(file.read_text()) if file.exists() else {}
+    identity = Identity(**known)
+    if asdict(identity) != known:  # new, or of an emulator that had fewer names
+        save_identity(state, identity)
     return identity
 
 
@@ -157,6 +164,30 @@ def environment(config: Configuration) -> dict[str, str]:
         "HF_ENDPOINT": f"{plain}/hub",
         "EMULATOR_ADMIN_URL": f"{plain}/_emulator",
     }
+
+
+def signed_in(config: Configuration, how: str, file: Path | None) -> dict[str, str]:
+    """The environment in which azure-identity signs in as the service principal.
+
+    ``how`` is secret, certificate or federated; the last two read ``file``.
+    """
+    values = environment(config)
+    for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
+        del values[name]
+    values |= {
+        "AZURE_AUTHORITY_HOST": f"https://{config.login_host}",
+        "AZURE_TENANT_ID": config.tenant_id,
+        "AZURE_CLIENT_ID": config.identity.client,
+    }
+    if how == "federated":
+        return values | {
+            "AZURE_TOKEN_CREDENTIALS": "WorkloadIdentityCredential",
+            "AZURE_FEDERATED_TOKEN_FILE": str(file),
+        }
+    values["AZURE_TOKEN_CREDENTIALS"] = "EnvironmentCredential"
+    if how == "certificate":
+        return values | {"AZURE_CLIENT_CERTIFICATE_PATH": str(file)}
+    return values | {"AZURE_CLIENT_SECRET": config.identity.client_secret}
 
 
 def exported(values: dict[str, Any]) -> str:

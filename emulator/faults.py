@@ -32,6 +32,7 @@ SERVICE_KINDS = (
     "not_responding",
     "step_fails",
     "scorer_crashes",
+    "sign_in_refused",
 )
 JOURNAL_LENGTH = 100_000
 CUT = 599  # never seen on a wire: stands for a connection that was closed without an answer
@@ -129,6 +130,7 @@ class Faults:
                     "step": step,
                     "message": fault.message,
                     "seconds": fault.seconds,
+                    "code": fault.code,
                 }
         return None
 

@@ -12,6 +12,7 @@ from emulator.app import (
     management_routes,
     plain_routes,
     scoring_routes,
+    sign_in_routes,
 )
 from emulator.configuration import Configuration, Identity
 from emulator.protocol.resources import LOCATION, WORKSPACE
@@ -50,6 +51,7 @@ def _routes() -> dict[str, list[Route]]:
         "`management`": management_routes(emulator),
         "`<region>.api`": api_routes(emulator),
         "`<endpoint>.<region>.inference`": scoring_routes(emulator),
+        "`login`": sign_in_routes(emulator),
         "127.0.0.1, plain http": plain_routes(emulator),
         "127.0.0.1, plain http, below /hub": hub_routes(emulator),
     }

@@ -51,9 +51,15 @@ def _check(config: Configuration, clock: Clock, request: Request) -> None:
     path = request.url.path
     if not OPEN.search(path):
         header = request.headers.get("authorization")
-        tokens.check(config, header, clock.now(), tokens.for_azure(config))
+        tokens.check(config, header, clock.now(), _audience(config, request))
     check_scope(config, request.path_params)
     check_right(config, request.method, path, config.denied_actions)
+
+
+def _audience(config: Configuration, request: Request) -> tokens.Audience:
+    if request.url.hostname == config.api_host:
+        return tokens.for_workspace(config)
+    return tokens.for_management(config)
 
 
 def check_right(config: Configuration, method: str, path: str, denied: tuple[str, ...]) -> None:

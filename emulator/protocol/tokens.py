@@ -42,13 +42,19 @@ def check(
     that another emulator (or anybody else) signed, one for something else, an expired one.
     """
     scheme, _, token = (header or "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    if not header:
         text = "Authentication failed. The 'Authorization' header is missing."
         raise _refused(config, "AuthenticationFailed", text)
+    if scheme.lower() != "bearer" or not token:
+        text = "Authentication failed. The 'Authorization' header is provided in an invalid format."
+        raise _refused(config, "AuthenticationFailedInvalidHeader", text)
     claims = _decoded(config, token)
     if float(claims["exp"]) <= now:
         text = "The access token expiry UTC time is earlier than current UTC time."
         raise _refused(config, "ExpiredAuthenticationToken", text)
+    if claims["tid"] != config.tenant_id:
+        text = f"The access token is from the wrong issuer: its tenant is '{claims['tid']}'."
+        raise _refused(config, "InvalidAuthenticationTokenTenant", text)
     if not accepts(str(claims["aud"])):
         text = (
             f"The access token has been obtained for wrong audience or resource '{claims['aud']}'."
@@ -57,14 +63,39 @@ def check(
     return claims
 
 
-def for_azure(config: Configuration) -> Audience:
-    """Tokens for this cloud's management and data planes."""
-    return lambda audience: audience.removeprefix("https://").endswith("." + config.suffix)
+def for_management(config: Configuration) -> Audience:
+    """Tokens for Azure Resource Manager, named with or without a slash at the end."""
+    return lambda audience: audience.rstrip("/") == f"https://{config.management_host}"
 
 
-def for_storage(audience: str) -> bool:
-    """Tokens for storage, whose resource has one name in all clouds."""
-    return audience == STORAGE
+def for_workspace(config: Configuration) -> Audience:
+    """Tokens for the region's data plane: Azure ML's own, or Resource Manager's."""
+    known = (f"https://{config.management_host}", config.audience)
+    return lambda audience: audience.rstrip("/") in known
+
+
+def check_storage(config: Configuration, header: str, now: float) -> None:
+    """Raises ArmError 401 in storage's words: a token that is none, or is for something else."""
+    known = (STORAGE, f"https://{config.blob_host}")
+    try:
+        check(config, header, now, lambda audience: audience.rstrip("/") in known)
+    except ArmError as error:
+        text = f"Server failed to authenticate the request. {error.message}"
+        raise ArmError(401, "InvalidAuthenticationInfo", text, _challenge(config)) from error
+
+
+def storage_challenge(config: Configuration) -> ArmError:
+    """Storage's answer to who says nothing of himself: where a token is had, and for what."""
+    text = (
+        "Server failed to authenticate the request. Please refer to the information in the "
+        "www-authenticate header."
+    )
+    return ArmError(401, "NoAuthenticationInformation", text, _challenge(config))
+
+
+def _challenge(config: Configuration) -> dict[str, str]:
+    place = f"https://{config.login_host}/{config.tenant_id}/oauth2/authorize"
+    return {"WWW-Authenticate": f"Bearer authorization_uri={place} resource_id={STORAGE}"}
 
 
 def _decoded(config: Configuration, token: str) -> dict[str, Any]:
@@ -78,7 +109,7 @@ def _decoded(config: Configuration, token: str) -> dict[str, Any]:
                 "verify_exp": False,  # by the emulator's clock, not the machine's
                 "verify_nbf": False,
                 "verify_iat": False,
-                "require": ["exp", "aud"],
+                "require": ["exp", "aud", "tid"],
             },
         )
     except jwt.InvalidTokenError as error:
@@ -88,5 +119,8 @@ def _decoded(config: Configuration, token: str) -> dict[str, Any]:
 
 
 def _refused(config: Configuration, code: str, message: str) -> ArmError:
-    challenge = f'Bearer authorization_uri="https://login.{config.suffix}/{config.tenant_id}"'
+    place = f"https://{config.login_host}/{config.tenant_id}"
+    challenge = (
+        f'Bearer authorization_uri="{place}", error="invalid_token", error_description="{message}"'
+    )
     return ArmError(401, code, message, {"WWW-Authenticate": challenge})

@@ -238,6 +238,8 @@ def test_the_default_datastore_is_the_workspaces_blob_store(client, env):
     assert {one.name for one in client.datastores.list()} == {
         "workspaceblobstore",
         "workspaceartifactstore",
+        "workspacefilestore",
+        "workspaceworkingdirectory",
     }
 
 

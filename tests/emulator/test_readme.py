@@ -43,3 +43,13 @@ def test_every_kind_of_fault_is_told():
 def test_every_variable_of_the_environment_is_told(emulator):
     for name in emulator.env:
         assert f"`{name.upper()}`" in README
+
+
+def test_every_rule_of_storage_names_a_test_that_is_there():
+    table = README.split("## Rules of storage")[1].split("\n## ")[0]
+    named = re.findall(r"`(test_\w+)`", table)
+    folder = ROOT / "tests/emulator/services"
+    known = "".join(file.read_text() for file in folder.glob("test_s*.py"))
+
+    assert len(named) > 15
+    assert [name for name in named if f"def {name}(" not in known] == []

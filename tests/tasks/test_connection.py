@@ -46,11 +46,12 @@ def test_connecting_does_not_pay_for_mlflow(azure_env: RunningEmulator) -> None:
     """Its import takes 5 s, and only the metrics need it."""
     program = (
         "import sys\n"
-        "from finetuning.azure.settings import load_settings\n"
+        "from finetuning.form.run import FineTune\n"
         "from tasks.connection import connect\n"
+        "from tests.support.runs import context_of\n"
         "from prefect.logging import disable_run_logger\n"
         "with disable_run_logger():\n"
-        "    connect.fn(load_settings())\n"
+        "    connect.fn(context_of(FineTune(key='alone')))\n"
         "print('mlflow' in sys.modules)\n"
     )
 

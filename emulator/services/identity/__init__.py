@@ -1,1 +1,1 @@
-"""Managed identity: tokens for whoever runs on this machine."""
+"""Tokens: of a managed identity on this machine, of a service principal that signs in."""

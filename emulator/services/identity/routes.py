@@ -1,23 +1,13 @@
 """The App Service managed identity endpoint, as DefaultAzureCredential asks it; plain http."""
 
 import hmac
-from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from emulator.clock import Clock
-from emulator.configuration import Configuration
 from emulator.protocol import tokens
 from emulator.protocol.routing import Routes
-
-
-@dataclass(frozen=True)
-class IdentityService:
-    """What the identity endpoint asks."""
-
-    config: Configuration
-    clock: Clock
+from emulator.services.identity.service import IdentityService
 
 
 async def get_token(service: IdentityService, request: Request) -> Response:

@@ -1,32 +1,60 @@
 """The workspace's storage account: containers and blobs as folders and files on disk."""
 
-import base64
 import hashlib
 import os
 import re
 import shutil
-import urllib.parse
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from emulator.protocol.errors import ArmError, NotEmulated
 from emulator.store import Store
 
-META = "blob"
+META, CONTAINERS = "blob", "container"
 CONTAINER = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 DATASTORES = {"workspaceblobstore": "azureml-blobstore", "workspaceartifactstore": "azureml"}
+#: The other two of every workspace: file shares, which are named and not emulated.
+FILE_SHARES = {
+    "workspacefilestore": "azureml-filestore",
+    "workspaceworkingdirectory": "code",
+}
+SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class About:
+    """What a client says of a blob: content headers by their names, metadata, committed blocks.
+
+    ``blocks`` are ids and sizes in bytes, in the order of the content.
+    """
+
+    content: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+    blocks: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A blob that is there: its name, size in bytes, unix time of its last change, its metadata."""
+    """A blob that is there: its name, size in bytes, unix times of its last change and creation."""
 
     name: str
     size: int
-    modified: float
+    modified: int
+    created: int
+    etag: str
+    about: About
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container that is there; ``modified`` in unix seconds, blobs do not move it."""
+
+    name: str
+    modified: int
     etag: str
     metadata: dict[str, str]
-    content_type: str
 
 
 class Storage:
@@ -39,7 +67,12 @@ class Storage:
             (folder / container).mkdir(parents=True, exist_ok=True)
 
     def path(self, datastore: str, name: str) -> Path:
-        """Where a datastore's blob or folder is on this machine. Raises ArmError 404."""
+        """Where a datastore's blob or folder is on this machine.
+
+        Raises ArmError 404, or 501 for a datastore that is a file share.
+        """
+        if datastore.lower() in FILE_SHARES:
+            raise NotEmulated(f"files of the datastore '{datastore}', which is a file share.")
         container = DATASTORES.get(datastore.lower())
         if container is None:
             text = f"Datastore '{datastore}' was not found."
@@ -54,6 +87,8 @@ class Storage:
             raise ArmError(400, "InvalidUri", f"The blob name '{name}' leaves its container.")
         return path
 
+    # -- containers
+
     def containers(self) -> list[str]:
         hidden = ".blocks"
         return sorted(entry.name for entry in self.folder.iterdir() if entry.name != hidden)
@@ -61,43 +96,68 @@ class Storage:
     def has(self, container: str) -> bool:
         return CONTAINER.fullmatch(container) is not None and (self.folder / container).is_dir()
 
-    def create(self, container: str) -> bool:
+    def container(self, name: str) -> Container:
+        """The container, which is there."""
+        known = self.store.get(CONTAINERS, name)
+        if known is None:  # one of the workspace's own, as old as its folder
+            known = self.describe_container(name, {})
+        return Container(
+            name, known["modified"] // SECOND, _etag(known["modified"], 0), known["metadata"]
+        )
+
+    def describe_container(self, name: str, metadata: dict[str, str]) -> dict[str, Any]:
+        """Replace the container's metadata, which changes the container."""
+        known = self.store.get(CONTAINERS, name) or {"modified": 0}
+        about = {"metadata": metadata, "modified": _later(known["modified"])}
+        self.store.put(CONTAINERS, name, about)
+        return about
+
+    def create(self, container: str, metadata: dict[str, str]) -> bool:
         """Make a container; False if it is there. Raises ArmError 400: not a name for one."""
+        if not 3 <= len(container) <= 63:
+            text = "The specified resource name length is not within the permissible limits."
+            raise ArmError(400, "OutOfRangeInput", text)
         if CONTAINER.fullmatch(container) is None:
             text = f"The specified resource name '{container}' contains invalid characters."
             raise ArmError(400, "InvalidResourceName", text)
         if self.has(container):
             return False
         self.file(container, "").mkdir(parents=True)
+        self.describe_container(container, metadata)
         return True
 
     def remove(self, container: str) -> None:
         """Delete a container with all its blobs."""
         for name in self.names(container, ""):
             self.store.delete(META, f"{container}/{name}")
+        self.store.delete(CONTAINERS, container)
         shutil.rmtree(self.folder / container)
+
+    # -- blobs
 
     def get(self, container: str, name: str) -> Blob | None:
         path = self.file(container, name)
         if not path.is_file():
             return None
-        about = path.stat()
+        status = path.stat()
         known = self.store.get(META, f"{container}/{name}") or {}
-        etag = f'"0x{hashlib.md5(f"{about.st_mtime_ns}{about.st_size}".encode()).hexdigest()[:15]}"'
-        return Blob(
-            name,
-            about.st_size,
-            about.st_mtime,
-            etag.upper().replace("0X", "0x"),
+        about = About(
+            known.get("content") or {},
             known.get("metadata") or {},
-            known.get("content_type") or "application/octet-stream",
+            tuple((id_, size) for id_, size in known.get("blocks") or []),
         )
+        if known.get("stamp") != [status.st_mtime_ns, status.st_size]:
+            about = _of_another_file(about)
+        created = known.get("created") or status.st_mtime_ns
+        modified = status.st_mtime_ns
+        etag = _etag(modified, status.st_size)
+        return Blob(name, status.st_size, modified // SECOND, int(created) // SECOND, etag, about)
 
-    def put(
-        self, container: str, name: str, part: Path, metadata: dict[str, str], content_type: str
-    ) -> None:
-        """Make the file ``part`` the blob, all at once."""
+    def put(self, container: str, name: str, part: Path, about: About) -> Blob:
+        """Make the file ``part`` the blob, all at once; its uncommitted blocks are gone."""
         path = self.file(container, name)
+        now = self._tick(path)
+        os.utime(part, ns=(now, now))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             os.replace(part, path)
@@ -105,15 +165,34 @@ class Storage:
             part.unlink()
             text = f"a blob '{name}' beside blobs for which it is a folder, or the reverse."
             raise NotEmulated(text) from error
-        self.describe(container, name, metadata, content_type)
+        return self._describe(container, name, about)
 
-    def describe(
-        self, container: str, name: str, metadata: dict[str, str], content_type: str | None = None
-    ) -> None:
-        key = f"{container}/{name}"
+    def change(self, container: str, name: str, about: About) -> Blob:
+        """Replace what is said of a blob that is there: a change as any other, but of no byte."""
+        path = self.file(container, name)
+        now = self._tick(path)
+        os.utime(path, ns=(now, now))
+        return self._describe(container, name, about)
+
+    def _describe(self, container: str, name: str, about: About) -> Blob:
+        key, status = f"{container}/{name}", self.file(container, name).stat()
         known = self.store.get(META, key) or {}
-        kind = content_type or known.get("content_type")
-        self.store.put(META, key, {"metadata": metadata, "content_type": kind})
+        body = {
+            "content": about.content,
+            "metadata": about.metadata,
+            "blocks": list(about.blocks),
+            "created": known.get("created") or status.st_mtime_ns,
+            "stamp": [status.st_mtime_ns, status.st_size],
+        }
+        self.store.put(META, key, body)
+        blob = self.get(container, name)
+        assert blob is not None
+        return blob
+
+    @staticmethod
+    def _tick(path: Path) -> int:
+        """A time for a change, after the last one even where the clock has not moved."""
+        return _later(path.stat().st_mtime_ns if path.is_file() else 0)
 
     def delete(self, container: str, name: str) -> None:
         self.file(container, name).unlink(missing_ok=True)
@@ -130,31 +209,23 @@ class Storage:
         )
         return sorted(name for name in names if name.startswith(prefix))
 
-    # -- blocks
-
-    def stage(self, container: str, name: str, block: str) -> Path:
-        """Where an uncommitted block of a blob is kept."""
-        folder = self._staging(container, name)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / base64.urlsafe_b64encode(block.encode()).decode()
-
-    def commit(self, container: str, name: str, blocks: list[str], into: Path) -> None:
-        """Write the blocks one after another. Raises ArmError 400: one was never uploaded."""
-        with into.open("wb") as whole:
-            for block in blocks:
-                part = self.stage(container, name, block)
-                if not part.is_file():
-                    raise ArmError(400, "InvalidBlockList", "The specified block list is invalid.")
-                with part.open("rb") as file:
-                    shutil.copyfileobj(file, whole)
-        shutil.rmtree(self._staging(container, name), ignore_errors=True)
-
     def part(self) -> Path:
         """A new temporary file's path on the blobs' own file system."""
         folder = self.folder / ".blocks"
         folder.mkdir(exist_ok=True)
         return folder / f"{os.urandom(12).hex()}.part"
 
-    def _staging(self, container: str, name: str) -> Path:
-        key = hashlib.sha256(f"{container}/{urllib.parse.quote(name)}".encode()).hexdigest()
-        return self.folder / ".blocks" / key
+
+def _of_another_file(about: About) -> About:
+    """What still holds after a process has rewritten the file: not the hash, not the blocks."""
+    content = {name: value for name, value in about.content.items() if name != "Content-MD5"}
+    return replace(about, content=content, blocks=())
+
+
+def _etag(changed: int, size: int) -> str:
+    digest = hashlib.md5(f"{changed}{size}".encode()).hexdigest()[:15].upper()
+    return f'"0x{digest}"'
+
+
+def _later(before: int) -> int:
+    return max(time.time_ns(), before + 1)

@@ -1,33 +1,44 @@
-"""The workspace's two datastores, both in its storage account."""
+"""The workspace's four datastores: two containers and two file shares of its storage account."""
 
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from emulator.clock import Clock
 from emulator.configuration import Configuration
-from emulator.protocol.errors import ArmError
+from emulator.protocol.errors import ArmError, NotEmulated
 from emulator.protocol.paging import page
-from emulator.protocol.resources import TYPE, WORKSPACE, system_data
+from emulator.protocol.resources import TYPE, WORKSPACE, body_of, invalid_content, system_data
 from emulator.protocol.routing import Routes
-from emulator.services.storage.blobs import DATASTORES
+from emulator.services.storage.blobs import DATASTORES, FILE_SHARES
+from emulator.services.storage.signatures import Grant, service_sas
 
 PATH = WORKSPACE + "/datastores/{name}"
+#: What a temporary secret allows: all that the SDK does with a container's blobs.
+LETTERS = "racwdl"
+LONGEST_HOURS = 24 * 7
+
+
+@dataclass(frozen=True)
+class DatastoreService:
+    """What the datastores ask."""
+
+    config: Configuration
+    clock: Clock
 
 
 def resource(config: Configuration, name: str) -> dict[str, Any]:
-    """The datastore. Raises ArmError 404."""
-    container = DATASTORES.get(name.lower())
-    if container is None:
-        raise ArmError(404, "UserError", f"Could not find datastore: {name}.")
+    """The datastore; its secrets are never in it. Raises ArmError 404."""
     return {
         "id": f"{config.workspace_id}/datastores/{name}",
         "name": name,
         "type": f"{TYPE}/datastores",
         "properties": {
-            "datastoreType": "AzureBlob",
+            **_place(name),
             "accountName": config.account,
-            "containerName": container,
             "endpoint": config.storage_suffix,
             "protocol": "https",
             "isDefault": name == "workspaceblobstore",
@@ -42,24 +53,54 @@ def resource(config: Configuration, name: str) -> dict[str, Any]:
     }
 
 
-async def get_datastore(config: Configuration, request: Request) -> Response:
-    return JSONResponse(resource(config, request.path_params["name"]))
+def _place(name: str) -> dict[str, str]:
+    """Kind and place of a datastore. Raises ArmError 404."""
+    if name.lower() in DATASTORES:
+        return {"datastoreType": "AzureBlob", "containerName": DATASTORES[name.lower()]}
+    if name.lower() in FILE_SHARES:
+        return {"datastoreType": "AzureFile", "fileShareName": FILE_SHARES[name.lower()]}
+    raise ArmError(404, "UserError", f"Could not find datastore: {name}.")
 
 
-async def list_datastores(config: Configuration, request: Request) -> Response:
-    datastores = [resource(config, name) for name in DATASTORES]
+async def get_datastore(service: DatastoreService, request: Request) -> Response:
+    return JSONResponse(resource(service.config, request.path_params["name"]))
+
+
+async def list_datastores(service: DatastoreService, request: Request) -> Response:
+    datastores = [resource(service.config, name) for name in (*DATASTORES, *FILE_SHARES)]
     if request.query_params.get("isDefault", "").lower() == "true":
         datastores = [body for body in datastores if body["properties"]["isDefault"]]
     return page(request, datastores)
 
 
-async def list_secrets(config: Configuration, request: Request) -> Response:
-    resource(config, request.path_params["name"])
-    key = config.identity.storage_key
-    return JSONResponse({"secretsType": "AccountKey", "key": key})
+async def list_secrets(service: DatastoreService, request: Request) -> Response:
+    """The account's key, or a signature that expires to who asks for ``expirableSecret``."""
+    name = request.path_params["name"].lower()
+    place = _place(name)
+    hours = _expiry(await body_of(request))
+    if hours is None:
+        key = service.config.identity.storage_key
+        return JSONResponse({"secretsType": "AccountKey", "key": key})
+    if name in FILE_SHARES:
+        raise NotEmulated(f"listSecrets with expirableSecret of '{name}', which is a file share.")
+    until = datetime.fromtimestamp(service.clock.now() + hours * 3600, UTC)
+    grant = Grant(LETTERS, "c", until.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    mine = service.config
+    token = service_sas(mine.account, mine.identity.storage_key, place["containerName"], grant)
+    return JSONResponse({"secretsType": "Sas", "sasToken": token})
 
 
-ROUTES: Routes[Configuration] = [
+def _expiry(body: dict[str, Any]) -> int | None:
+    """Hours of a secret that expires; None for one that does not. Raises ArmError 400."""
+    wanted, hours = body.get("expirableSecret", False), body.get("expireAfterHours", 1)
+    if not isinstance(wanted, bool):
+        raise invalid_content(f"expirableSecret is {wanted!r}, not true or false")
+    if isinstance(hours, bool) or not isinstance(hours, int) or not 1 <= hours <= LONGEST_HOURS:
+        raise invalid_content(f"expireAfterHours is {hours!r}, not 1 to {LONGEST_HOURS}")
+    return hours if wanted else None
+
+
+ROUTES: Routes[DatastoreService] = [
     ("GET", WORKSPACE + "/datastores", list_datastores),
     ("GET", PATH, get_datastore),
     ("POST", PATH + "/listSecrets", list_secrets),

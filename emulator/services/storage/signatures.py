@@ -6,9 +6,13 @@ Source: Azure Storage's REST reference, "Authorize with Shared Key" and "Create 
 import base64
 import hashlib
 import hmac
+import re
+from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
+
+from emulator.protocol.errors import ArmError
 
 SIGNED_HEADERS = (
     "content-encoding",
@@ -23,7 +27,11 @@ SIGNED_HEADERS = (
     "if-unmodified-since",
     "range",
 )
-#: The order of a service SAS's fields in the text that is signed (version 2020-12-06 and later).
+VERSION = re.compile(r"\d{4}-\d\d-\d\d")
+OLDEST = "2015-04-05"
+WITH_RESOURCE = "2018-11-09"  # since then resource and snapshot are signed
+WITH_ENCRYPTION_SCOPE = "2020-12-06"
+#: The order of a service SAS's fields in the text that is signed, in the newest version.
 SAS_FIELDS = ("si", "sip", "spr", "sv", "sr", "snapshot", "ses")
 ACCOUNT_SAS_FIELDS = ("sp", "ss", "srt", "st", "se", "sip", "spr", "sv", "ses")
 SAS_ANSWER_FIELDS = ("rscc", "rscd", "rsce", "rscl", "rsct")
@@ -57,22 +65,40 @@ def _resource(request: Request, account: str) -> str:
 
 
 def sas_text(request: Request, account: str) -> str:
-    """The text that a service SAS for this blob or its container signs."""
+    """The text that a service SAS for this blob or its container signs, as its version has it.
+
+    Raises ArmError 403: a version that is none, or older than 2015-04-05.
+    """
     query = request.query_params
+    version = _version(query.get("sv", ""))
     path: str = request.scope["path"]  # decoded, as it is signed
     if query.get("sr") == "c":
         path = "/" + path.strip("/").split("/")[0]
     head = [query.get(name, "") for name in ("sp", "st", "se")]
-    middle = [query.get(name, "") for name in SAS_FIELDS]
+    middle = [query.get(name, "") for name in _fields(version)]
     answer = [query.get(name, "") for name in SAS_ANSWER_FIELDS]
     return "\n".join([*head, f"/blob/{account}{path}", *middle, *answer])
 
 
+def _fields(version: str) -> tuple[str, ...]:
+    if version >= WITH_ENCRYPTION_SCOPE:
+        return SAS_FIELDS
+    return SAS_FIELDS[:-1] if version >= WITH_RESOURCE else SAS_FIELDS[:4]
+
+
+def _version(text: str) -> str:
+    if not VERSION.fullmatch(text) or text < OLDEST:
+        message = f"The signed version '{text}' is none, or older than {OLDEST}."
+        raise ArmError(403, "AuthenticationFailed", message)
+    return text
+
+
 def account_sas_text(request: Request, account: str) -> str:
-    """The text that an account SAS signs (version 2020-12-06 and later)."""
+    """The text that an account SAS signs. Raises ArmError 403, as ``sas_text``."""
     query = request.query_params
-    fields = [query.get(name, "") for name in ACCOUNT_SAS_FIELDS]
-    return "\n".join([account, *fields, ""])
+    newest = _version(query.get("sv", "")) >= WITH_ENCRYPTION_SCOPE
+    names = ACCOUNT_SAS_FIELDS if newest else ACCOUNT_SAS_FIELDS[:-1]
+    return "\n".join([account, *(query.get(name, "") for name in names), ""])
 
 
 def same(expected: str, given: str) -> bool:
@@ -80,12 +106,33 @@ def same(expected: str, given: str) -> bool:
     return hmac.compare_digest(expected, given)
 
 
+@dataclass(frozen=True)
+class Grant:
+    """What a service SAS is for: letters, resource (``b`` or ``c``), ISO 8601 end."""
+
+    permissions: str
+    resource: str
+    until: str
+
+
+def service_sas(account: str, key: str, place: str, grant: Grant) -> str:
+    """The query of a service SAS; ``place`` is ``container`` or ``container/name``."""
+    fields = {
+        "sp": grant.permissions,
+        "se": grant.until,
+        "spr": "https",
+        "sv": "2021-08-06",
+        "sr": grant.resource,
+    }
+    head = [fields["sp"], "", fields["se"], f"/blob/{account}/{place}"]
+    middle = [fields.get(name, "") for name in SAS_FIELDS]
+    signature = sign(key, "\n".join([*head, *middle, *([""] * len(SAS_ANSWER_FIELDS))]))
+    return urlencode({**fields, "sig": signature})
+
+
 def signed_address(
     host: str, account: str, key: str, blob: str, permissions: str, until: str
 ) -> str:
     """A blob's address with a service SAS: ``blob`` is ``container/name``, ``until`` ISO 8601."""
-    fields = {"sp": permissions, "se": until, "spr": "https", "sv": "2021-08-06", "sr": "b"}
-    head = [fields["sp"], "", fields["se"], f"/blob/{account}/{blob}"]
-    middle = [fields.get(name, "") for name in SAS_FIELDS]
-    signature = sign(key, "\n".join([*head, *middle, *([""] * len(SAS_ANSWER_FIELDS))]))
-    return f"https://{host}/{quote(blob)}?{urlencode({**fields, 'sig': signature})}"
+    query = service_sas(account, key, blob, Grant(permissions, "b", until))
+    return f"https://{host}/{quote(blob)}?{query}"

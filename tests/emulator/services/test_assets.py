@@ -130,6 +130,7 @@ def test_the_datastores_secret_is_the_accounts_key(azure):
 
     assert (found["datastoreType"], found["accountName"]) == ("AzureBlob", azure.config.account)
     assert secret == {"secretsType": "AccountKey", "key": azure.config.identity.storage_key}
+    assert len(azure.ask("GET", "datastores").json()["value"]) == 4
     assert code(azure.ask("GET", "datastores/other")) == (404, "UserError")
     (default,) = azure.ask("GET", "datastores?isDefault=true").json()["value"]
     assert default["name"] == "workspaceblobstore"

@@ -80,3 +80,53 @@ def test_a_token_opens_only_what_it_is_for(azure):
         assert answer.json()["error"]["code"] == "InvalidAuthenticationTokenAudience"
     assert azure.at(azure.config.blob_host, *blobs).status_code == 401
     assert azure.at(azure.config.blob_host, *blobs, headers=storage).status_code == 200
+
+
+def test_a_token_is_for_exactly_one_place(azure):
+    """Each audience opens its own host, and a host that only ends like it opens nothing."""
+    now, config = azure.clock.now(), azure.config
+    management, workspace = f"https://{config.management_host}", config.audience
+    places = {
+        config.management_host: (config.workspace_id, {management, management + "/"}),
+        config.api_host: (
+            f"/history/v1.0{config.workspace_id}/runs/none", {management, workspace},
+        ),
+    }  # fmt: skip
+    lookalike = f"https://x{config.management_host}"
+    for host, (path, good) in places.items():
+        for audience in (management, management + "/", workspace, lookalike, tokens.STORAGE):
+            header = {"Authorization": f"Bearer {tokens.issue(config, audience, now)}"}
+            answer = azure.at(host, "GET", path, headers=header)
+            opened = audience in good or audience.rstrip("/") in good
+            assert (answer.status_code != 401) == opened, (host, audience)
+
+
+def test_a_token_of_another_tenant_or_no_bearer_is_refused(azure):
+    claims = {"aud": f"https://{azure.config.management_host}", "exp": 9e9, "tid": "other"}
+    foreign = jwt.encode(claims, azure.config.identity.token_key, algorithm="HS256")
+    codes = {}
+    for name, header in {
+        "foreign": f"Bearer {foreign}",
+        "basic": "Basic eDp5",
+        "x": "Bearer x",
+    }.items():
+        answer = azure.ask("GET", "", headers={"Authorization": header})
+        codes[name] = (answer.status_code, answer.json()["error"]["code"])
+        assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
+
+    assert codes == {
+        "foreign": (401, "InvalidAuthenticationTokenTenant"),
+        "basic": (401, "AuthenticationFailedInvalidHeader"),
+        "x": (401, "InvalidAuthenticationToken"),
+    }
+
+
+def test_storage_refuses_a_token_in_its_own_words(azure):
+    path = "/azureml?restype=container&comp=list"
+    for header, code in (
+        (None, "NoAuthenticationInformation"),
+        ("Bearer x", "InvalidAuthenticationInfo"),
+    ):
+        answer = azure.at(azure.config.blob_host, "GET", path, headers={"Authorization": header})
+        assert (answer.status_code, answer.headers["x-ms-error-code"]) == (401, code)
+        assert "resource_id=https://storage.azure.com" in answer.headers["WWW-Authenticate"]
