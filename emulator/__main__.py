@@ -38,6 +38,9 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument(
         "--token-lifetime", type=amount, default=TOKEN_LIFETIME_S, help="seconds a token is valid"
     )
+    whole.add_argument(
+        "--verify-answers", action="store_true", help="hold every answer against its description"
+    )
     whole.add_argument("--format", choices=["export", "json"], default="export", help="of env")
     return whole
 
@@ -104,6 +107,7 @@ def serve(given: argparse.Namespace) -> int:
         allowed_hosts=tuple(host.lower() for host in given.allow_host),
         denied_actions=tuple(given.deny),
         token_lifetime_s=given.token_lifetime,
+        verify_answers=given.verify_answers,
     )
 
     try:

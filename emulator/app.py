@@ -23,6 +23,7 @@ from emulator.protocol.guard import guard
 from emulator.protocol.operations import Operations
 from emulator.protocol.resources import invalid_content
 from emulator.protocol.routing import bound
+from emulator.protocol.verification import Verification, Verified
 from emulator.services import hub
 from emulator.services.assets import routes as assets
 from emulator.services.assets.addresses import Locations
@@ -69,6 +70,7 @@ class Emulator:
         self.store = Store(state / "state.db")
         self.faults = Faults()
         self.journal = Journal(self.clock)
+        self.verification = Verification()
         self.catalogue = load_catalogue()
         self.operations = Operations(self.store, config, self.profile)
         self.processes = Processes(state / "processes")
@@ -158,7 +160,12 @@ def azure_app(emulator: Emulator) -> ASGIApp:
         else:
             await app(scope, receive, send)
 
-    return dispatch
+    return _seen(emulator, dispatch)
+
+
+def _seen(emulator: Emulator, app: ASGIApp) -> ASGIApp:
+    """The app, its answers held against their descriptions where the options ask for it."""
+    return Verified(app, emulator.verification) if emulator.config.verify_answers else app
 
 
 def management_routes(emulator: Emulator) -> list[Route]:
@@ -247,6 +254,7 @@ def plain_routes(emulator: Emulator) -> list[Route]:
         emulator.processes,
         emulator.journal,
         emulator.faults,
+        emulator.verification,
     )
     return [
         *bound(identity.ROUTES, identity.IdentityService(emulator.config, emulator.clock)),
@@ -271,7 +279,7 @@ def plain_app(emulator: Emulator) -> ASGIApp:
         else:
             await app(scope, receive, send)
 
-    return loopback_only
+    return _seen(emulator, loopback_only)
 
 
 def _unknown_host(host: str, config: Configuration) -> ArmError:

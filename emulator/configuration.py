@@ -52,6 +52,7 @@ class Configuration:
     allowed_hosts: tuple[str, ...] = ()
     denied_actions: tuple[str, ...] = ()
     token_lifetime_s: float = TOKEN_LIFETIME_S
+    verify_answers: bool = False
 
     @property
     def suffix(self) -> str:

@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from emulator.protocol.errors import ArmError
 
+PROVIDER_NAME = "Microsoft.MachineLearningServices"
 PROVIDER = "/subscriptions/{subscription}/providers/Microsoft.MachineLearningServices"
 LOCATION = PROVIDER + "/locations/{location}"
 WORKSPACE = (
@@ -31,14 +32,18 @@ def state(resource: dict[str, Any]) -> str:
 
 async def body_of(request: Request) -> dict[str, Any]:
     """The request's JSON object; empty where there is none. Raises ArmError 400."""
-    content = await request.body()
-    try:
-        body = json.loads(content) if content else {}
-    except ValueError as error:
-        raise invalid_content(str(error)) from error
+    body = body_of_bytes(await request.body())
     if not isinstance(body, dict) or not isinstance(body.get("properties") or {}, dict):
         raise invalid_content("an object was expected")
     return body
+
+
+def body_of_bytes(content: bytes) -> Any:
+    """The JSON of a request; an empty object where there is none. Raises ArmError 400."""
+    try:
+        return json.loads(content) if content else {}
+    except (ValueError, RecursionError) as error:
+        raise invalid_content(str(error)) from error
 
 
 def invalid_content(why: str) -> ArmError:

@@ -25,7 +25,7 @@ from emulator.services.serving.endpoints import (
 
 PATH = WORKSPACE + "/onlineEndpoints/{endpoint}"
 DEPLOYMENTS = PATH + "/deployments"
-NAME = re.compile(r"[a-zA-Z](?:[-a-zA-Z0-9]{1,30})[a-zA-Z0-9]")
+NAME = re.compile(r"(?=.{3,32}$)[a-zA-Z](?:-?[a-zA-Z0-9])*")
 BUSY = ("Creating", "Updating", "Deleting")
 MAX_TIMEOUT_S = 180
 MAX_INSTANCES = 50
@@ -66,8 +66,8 @@ def _check_name(name: str, kind: str) -> None:
         raise ArmError(
             400,
             "BadArgument",
-            f"The {kind} name '{name}' is not valid: 3 to 32 letters, digits and '-', beginning "
-            "with a letter and ending with a letter or digit.",
+            f"The {kind} name '{name}' is not valid: 3 to 32 letters, digits and single '-', "
+            "beginning with a letter and ending with a letter or digit.",
         )
 
 

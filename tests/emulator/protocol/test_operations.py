@@ -26,7 +26,7 @@ def test_the_client_is_told_how_often_to_look(azure, tmp_path):
 
 def test_the_result_of_an_operation_is_202_and_then_204(azure):
     azure.finish(azure.cluster("gpu"))
-    place = azure.ask("DELETE", "computes/gpu").headers["Location"]
+    place = azure.drop_cluster("gpu").headers["Location"]
 
     assert azure.ask("GET", place).status_code == 202
     azure.move(60)

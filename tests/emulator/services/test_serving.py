@@ -7,6 +7,8 @@ import pytest
 
 from tests.emulator.support.in_process import InProcess
 
+BAD = "InvalidRequestContent"
+
 
 def state(azure, path="onlineEndpoints/chat-end"):
     return azure.ask("GET", path).json()["properties"]["provisioningState"]
@@ -39,7 +41,7 @@ def test_an_endpoint_is_creating_and_then_there(azure):
     assert found["properties"]["scoringUri"].startswith("https://chat-end.westeurope.inference.")
 
 
-@pytest.mark.parametrize("name", ["ab", "1chat", "chat_end", "chat-", "x" * 33, "chät"])
+@pytest.mark.parametrize("name", ["ab", "1chat", "chat_end", "chat-", "chat--end", "x" * 33])
 def test_an_invalid_name_is_refused(azure, name):
     assert code(azure.endpoint(name)) == (400, "BadArgument")
     assert azure.ask("GET", "onlineEndpoints").json()["value"] == []
@@ -161,7 +163,7 @@ def test_a_crash_while_starting_fails_the_deployment(azure):
     path = "onlineEndpoints/chat-end/deployments/blue/getLogs"
 
     assert ended["error"]["code"] == "ResourceNotReady"
-    assert "out of memory" in azure.ask("POST", path).json()["content"]
+    assert "out of memory" in azure.ask("POST", path, json={}).json()["content"]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ def test_a_crash_while_starting_fails_the_deployment(azure):
     [
         {"instanceType": "Standard_Nonsense"},
         {"requestSettings": {"requestTimeout": "PT4M"}},
-        {"requestSettings": {"requestTimeout": "soon"}},
+        {"requestSettings": {"requestTimeout": "PT0S"}},
     ],
 )
 def test_a_deployment_that_azure_would_refuse_is_refused_at_once(azure, wrong):
@@ -265,7 +267,7 @@ def test_a_regenerated_key_replaces_the_old_one(served):
     assert served.score({}, key=before["primaryKey"]).status_code == 401
     assert served.score({}, key=after["primaryKey"]).status_code == 200
     assert after["secondaryKey"] == before["secondaryKey"]
-    assert code(served.ask("POST", path, json={"keyType": "third"})) == (400, "BadArgument")
+    assert code(served.ask("POST", path, json={"keyType": "third"})) == (400, BAD)
 
 
 # -- when things go wrong while it serves
