@@ -1,4 +1,4 @@
-"""``python -m emulator``: serve, print the environment, or print the table of routes."""
+"""``python -m emulator``: serve, print the environment, the table of routes or that of rules."""
 
 import argparse
 import asyncio
@@ -15,6 +15,8 @@ from emulator.configuration import (
 )
 from emulator.latency import AZURE, PROFILES
 
+COMMANDS = ["serve", "env", "routes", "rules"]
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -22,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m emulator",
         description="Azure ML's protocol on loopback, for the unmodified Azure SDK.",
     )
-    whole.add_argument("command", nargs="?", default="serve", choices=["serve", "env", "routes"])
+    whole.add_argument("command", nargs="?", default="serve", choices=COMMANDS)
     whole.add_argument("--state", type=Path, default=Path(".emulator"), help="its state folder")
     whole.add_argument("--cache", type=Path, help="weights and data, shared; default STATE/cache")
     whole.add_argument("--weights", choices=["tiny", "smollm2"], default="tiny")
@@ -71,6 +73,11 @@ def main() -> int:
         from emulator.route_table import table
 
         print(table())
+        return 0
+    if given.command == "rules":
+        from emulator.protocol import rules
+
+        print(rules.table())
         return 0
     if given.command == "env":
         return print_environment(given.state, given.format)

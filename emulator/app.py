@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -26,7 +27,7 @@ from emulator.protocol.routing import bound
 from emulator.protocol.verification import Verification, Verified
 from emulator.services import hub
 from emulator.services.assets import routes as assets
-from emulator.services.assets.addresses import Locations
+from emulator.services.assets.addresses import Locations, is_published
 from emulator.services.assets.versions import Assets
 from emulator.services.compute import quotas
 from emulator.services.compute import routes as compute
@@ -112,6 +113,7 @@ class Emulator:
             webhook=Webhook(config.event_webhook, self.clock.sleep),
             storage=self.storage,
             locations=self.locations,
+            published=partial(is_published, self.catalogue.models),
             weights=BaseWeights(config.weights, config.cache, program, self.processes, log),
             workloads=WORKLOADS,
             location=REGION,

@@ -23,6 +23,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
 UNDESCRIBED = {
     r"/score$|^/$": "a scoring container's own routes; its model says what they answer",
     r"/runs/[^/]+/logs/": "a log is a blob on Azure, read at a signed address",
+    r"/mlflow/logged-models/": "MLflow 3 asks it wherever it reads a run's artifacts",
     r"/workspaces/[^/]+/usages$": "usages are a region's on Azure; nobody's client asks here",
 }
 LOOPBACK = ("127.0.0.1", "localhost")

@@ -65,6 +65,51 @@ def test_size_and_priority_stay_as_they_were_made(azure):
     assert azure.cluster("gpu", scaleSettings={"maxNodeCount": 2}).status_code == 200
 
 
+def test_what_a_cluster_was_made_with_stays(azure):
+    azure.finish(azure.cluster("gpu"))
+    inner = azure.ask("GET", "computes/gpu").json()["properties"]["properties"]
+
+    def put(location, **changed):
+        properties = {"computeType": "AmlCompute", "properties": inner, **changed}
+        body = {"location": location, "properties": properties}
+        return azure.ask("PUT", "computes/gpu", json=body)
+
+    assert code(put("eastus")) == (400, "UserError")
+    assert code(put("westeurope", computeLocation="eastus")) == (400, "UserError")
+    assert put("westeurope").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [
+        {"maxNodeCount": 101},
+        {"maxNodeCount": -1},
+        {"maxNodeCount": 2, "minNodeCount": 3},
+        {"maxNodeCount": 2, "minNodeCount": -1},
+    ],
+)
+def test_a_cluster_has_no_more_nodes_than_on_azure(azure, scale):
+    assert code(azure.cluster("gpu", scaleSettings=scale)) == (400, "UserError")
+    assert azure.ask("GET", "computes").json()["value"] == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"subnet": {"id": "/subscriptions/s/subnets/one"}},
+        {"userAccountCredentials": {"adminUserName": "me", "adminUserPassword": "secret"}},
+        {"virtualMachineImage": {"id": "/images/mine"}},
+        {"isolatedNetwork": True},
+        {"osType": "Windows"},
+    ],
+)
+def test_what_a_process_cannot_be_is_said_and_not_dropped(azure, asked):
+    answer = azure.cluster("gpu", **asked)
+
+    assert code(answer) == (501, "NotEmulated")
+    assert next(iter(asked)) in answer.json()["error"]["message"]
+
+
 def test_a_cluster_that_is_being_made_cannot_be_changed(azure):
     azure.cluster("gpu")
 
@@ -72,10 +117,10 @@ def test_a_cluster_that_is_being_made_cannot_be_changed(azure):
 
 
 def test_more_nodes_than_the_quota_has_fail_with_the_numbers(azure):
-    ended = azure.finish(azure.cluster("gpu", scaleSettings={"maxNodeCount": 10_000}))
+    ended = azure.finish(azure.cluster("gpu", scaleSettings={"maxNodeCount": 100}))
 
     assert ended["error"]["code"] == "ClusterCoreQuotaReached"
-    assert "60000" in ended["error"]["message"]
+    assert "600" in ended["error"]["message"]
     assert provisioning(azure) == "Failed"
 
 

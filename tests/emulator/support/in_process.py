@@ -132,7 +132,7 @@ class InProcess:
     ) -> httpx.Response:
         body = {
             "location": "westeurope",
-            "sku": {"name": "Default", "capacity": 1},
+            "sku": {"name": "Default", "capacity": properties.pop("capacity", 1)},
             "properties": {
                 "endpointComputeType": "Managed",
                 "model": model,
