@@ -21,6 +21,7 @@ from emulator.processes.children import Processes
 from emulator.protocol import operations
 from emulator.protocol.errors import ArmError, NotEmulated, arm_error
 from emulator.protocol.guard import guard
+from emulator.protocol.headers import WithHeaders
 from emulator.protocol.operations import Operations
 from emulator.protocol.resources import invalid_content
 from emulator.protocol.routing import bound
@@ -73,7 +74,7 @@ class Emulator:
         self.journal = Journal(self.clock)
         self.verification = Verification()
         self.catalogue = load_catalogue()
-        self.operations = Operations(self.store, config, self.profile)
+        self.operations = Operations(self.store, config, self.profile, self.clock)
         self.processes = Processes(state / "processes")
         self.storage = Storage(state / "blobs", self.store)
         self.assets = Assets(self.store)
@@ -145,9 +146,11 @@ class Emulator:
 def azure_app(emulator: Emulator) -> ASGIApp:
     """All hosts of the cloud, told apart by the Host header."""
     config, clock = emulator.config, emulator.clock
-    hosts = {
-        config.management_host: _application(guard(config, clock, management_routes(emulator))),
-        config.api_host: _application(guard(config, clock, api_routes(emulator))),
+    hosts: dict[str, ASGIApp] = {
+        config.management_host: WithHeaders(
+            _application(guard(config, clock, management_routes(emulator)))
+        ),
+        config.api_host: WithHeaders(_application(guard(config, clock, api_routes(emulator)))),
         config.blob_host: _application(storage_routes(emulator)),
     }
     endpoint_host = f".{REGION}.inference.{config.suffix}"

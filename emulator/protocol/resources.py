@@ -25,6 +25,11 @@ def system_data(created: float) -> dict[str, str]:
     return {"createdAt": when, "lastModifiedAt": when, **by}
 
 
+def touched(system: dict[str, str], now: float) -> dict[str, str]:
+    """The same of a resource that is changed now (unix seconds)."""
+    return {**system, "lastModifiedAt": system_data(now)["createdAt"]}
+
+
 def state(resource: dict[str, Any]) -> str:
     """The provisioning state of a resource."""
     return str(resource["properties"]["provisioningState"])

@@ -12,7 +12,7 @@ from emulator.configuration import REGION, Configuration
 from emulator.protocol.errors import ArmError, NotEmulated, not_found
 from emulator.protocol.operations import Operations
 from emulator.protocol.paging import page
-from emulator.protocol.resources import TYPE, WORKSPACE, body_of, system_data
+from emulator.protocol.resources import TYPE, WORKSPACE, body_of, system_data, touched
 from emulator.protocol.routing import Routes
 from emulator.protocol.rules import NODES
 from emulator.services.compute.clusters import Clusters
@@ -77,7 +77,7 @@ async def put_compute(service: ComputeService, request: Request) -> Response:
     _check_fixed(known, body)
     if known is not None and service.operations.busy(name.lower()):
         raise ArmError(409, "Conflict", f"Compute '{name}' is being changed; try again later.")
-    created = known["systemData"] if known else system_data(service.clock.now())
+    created = _system(known, service.clock.now())
     cluster = {
         "id": f"{service.config.workspace_id}/computes/{name}",
         "name": name,
@@ -96,8 +96,12 @@ async def put_compute(service: ComputeService, request: Request) -> Response:
     service.clusters.store.put(KIND, name.lower(), cluster)
     await service.nodes.rescaled(name)
     return service.operations.accept(
-        request, "compute.create", name.lower(), shown(service, cluster), 200 if known else 201
+        request, "compute.create", name.lower(), shown(service, cluster), 201
     )
+
+
+def _system(known: dict[str, Any] | None, now: float) -> dict[str, str]:
+    return touched(known["systemData"], now) if known else system_data(now)
 
 
 def _check(service: ComputeService, properties: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from emulator.configuration import REGION, Configuration
 from emulator.protocol.errors import ArmError, not_found
 from emulator.protocol.operations import Operations
 from emulator.protocol.paging import page
-from emulator.protocol.resources import TYPE, WORKSPACE, body_of, state, system_data
+from emulator.protocol.resources import TYPE, WORKSPACE, body_of, state, system_data, touched
 from emulator.protocol.routing import Routes
 from emulator.services.serving.endpoints import (
     DEPLOYMENT,
@@ -87,7 +87,9 @@ def _check_idle(body: dict[str, Any] | None, what: str) -> None:
 async def list_endpoints(service: EndpointService, request: Request) -> Response:
     wanted = request.query_params.get("tags")
     endpoints = service.serving.endpoints()
-    return page(request, [endpoint for endpoint in endpoints if _tagged(endpoint, wanted)])
+    return page(
+        request, [addressed(endpoint) for endpoint in endpoints if _tagged(endpoint, wanted)]
+    )
 
 
 def _tagged(endpoint: dict[str, Any], wanted: str | None) -> bool:
@@ -101,7 +103,15 @@ def _tagged(endpoint: dict[str, Any], wanted: str | None) -> bool:
 
 
 async def get_endpoint(service: EndpointService, request: Request) -> Response:
-    return JSONResponse(find_endpoint(service, request))
+    return JSONResponse(addressed(find_endpoint(service, request)))
+
+
+def addressed(endpoint: dict[str, Any]) -> dict[str, Any]:
+    """The endpoint as it is told: it has no address while it is being created."""
+    if state(endpoint) != "Creating":
+        return endpoint
+    none = {"scoringUri": None, "swaggerUri": None}
+    return {**endpoint, "properties": {**endpoint["properties"], **none}}
 
 
 async def put_endpoint(service: EndpointService, request: Request) -> Response:
@@ -135,13 +145,18 @@ async def put_endpoint(service: EndpointService, request: Request) -> Response:
             "compute": None,
             "provisioningState": "Updating" if known else "Creating",
         },
-        "systemData": known["systemData"] if known else system_data(service.clock.now()),
+        "systemData": _system(known, service.clock.now()),
     }
     service.serving.store.put(ENDPOINT, name.lower(), endpoint)
     if known is None and given.get("keys"):
         service.serving.begin_keys(name, given["keys"])
     status = 200 if known else 201
-    return service.operations.accept(request, "endpoint.create", name.lower(), endpoint, status)
+    told = addressed(endpoint)
+    return service.operations.accept(request, "endpoint.create", name.lower(), told, status)
+
+
+def _system(known: dict[str, Any] | None, now: float) -> dict[str, str]:
+    return touched(known["systemData"], now) if known else system_data(now)
 
 
 def _properties(known: dict[str, Any] | None) -> dict[str, str]:
@@ -223,7 +238,7 @@ async def put_deployment(service: EndpointService, request: Request) -> Response
             "scaleSettings": given.get("scaleSettings") or {"scaleType": "Default"},
             "provisioningState": "Updating" if known else "Creating",
         },
-        "systemData": known["systemData"] if known else system_data(service.clock.now()),
+        "systemData": _system(known, service.clock.now()),
     }
     key = deployment_key(endpoint["name"], name)
     service.serving.store.put(DEPLOYMENT, key, deployment)

@@ -33,6 +33,7 @@ def test_tags_are_kept_and_the_creation_time_too(azure):
 
     assert after["tags"] == {"owner": "me"}
     assert after["systemData"]["createdAt"] == before["systemData"]["createdAt"]
+    assert after["systemData"]["lastModifiedAt"] > before["systemData"]["lastModifiedAt"]
 
 
 def test_a_missing_cluster_is_not_found(azure):
@@ -62,7 +63,7 @@ def test_size_and_priority_stay_as_they_were_made(azure):
 
     assert code(azure.cluster("gpu", vmSize="Standard_NC12s_v3")) == (400, "UserError")
     assert code(azure.cluster("gpu", vmPriority="LowPriority")) == (400, "UserError")
-    assert azure.cluster("gpu", scaleSettings={"maxNodeCount": 2}).status_code == 200
+    assert azure.cluster("gpu", scaleSettings={"maxNodeCount": 2}).status_code == 201
 
 
 def test_what_a_cluster_was_made_with_stays(azure):
@@ -76,7 +77,7 @@ def test_what_a_cluster_was_made_with_stays(azure):
 
     assert code(put("eastus")) == (400, "UserError")
     assert code(put("westeurope", computeLocation="eastus")) == (400, "UserError")
-    assert put("westeurope").status_code == 200
+    assert put("westeurope").status_code == 201
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def served(azure):
 def test_an_endpoint_is_creating_and_then_there(azure):
     created = azure.endpoint("chat-end")
     during = state(azure)
+    assert created.json()["properties"]["scoringUri"] is None
     azure.move(90)
     found = azure.ask("GET", "onlineEndpoints/CHAT-end").json()
 

@@ -93,7 +93,7 @@ class InProcess:
 
         def ended() -> bool:
             self.move(600)
-            return bool(self.operation(answer)["status"] != "Updating")
+            return self.operation(answer)["status"] not in ("Updating", "InProgress")
 
         self.until(ended)
         return self.operation(answer)
