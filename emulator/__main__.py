@@ -1,4 +1,4 @@
-"""``python -m emulator``: serve, print the environment, or print the table of routes."""
+"""``python -m emulator``: serve, print the environment, the table of routes or that of rules."""
 
 import argparse
 import asyncio
@@ -17,6 +17,8 @@ from emulator.configuration import (
 )
 from emulator.latency import AZURE, PROFILES
 
+COMMANDS = ["serve", "env", "routes", "rules"]
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -24,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m emulator",
         description="Azure ML's protocol on loopback, for the unmodified Azure SDK.",
     )
-    whole.add_argument("command", nargs="?", default="serve", choices=["serve", "env", "routes"])
+    whole.add_argument("command", nargs="?", default="serve", choices=COMMANDS)
     whole.add_argument("--state", type=Path, default=Path(".emulator"), help="its state folder")
     whole.add_argument("--cache", type=Path, help="weights and data, shared; default STATE/cache")
     whole.add_argument("--weights", choices=["tiny", "smollm2"], default="tiny")
@@ -42,6 +44,9 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument(
         "--history-page", type=int, default=100, help="runs on a page of the run history"
+    )
+    whole.add_argument(
+        "--verify-answers", action="store_true", help="hold every answer against its description"
     )
     whole.add_argument("--format", choices=["export", "json"], default="export", help="of env")
     whole.add_argument(
@@ -79,6 +84,11 @@ def main() -> int:
         from emulator.route_table import table
 
         print(table())
+        return 0
+    if given.command == "rules":
+        from emulator.protocol import rules
+
+        print(rules.table())
         return 0
     if given.command == "env":
         return print_environment(given.state, given.format, given.identity)
@@ -129,6 +139,7 @@ def serve(given: argparse.Namespace) -> int:
         denied_actions=tuple(given.deny),
         token_lifetime_s=given.token_lifetime,
         history_page=given.history_page,
+        verify_answers=given.verify_answers,
     )
 
     try:

@@ -13,6 +13,7 @@ from emulator.processes.children import Processes
 from emulator.protocol.errors import ArmError
 from emulator.protocol.resources import state
 from emulator.protocol.routing import Routes
+from emulator.protocol.verification import Verification
 from emulator.services.assets.versions import Assets
 from emulator.services.compute.clusters import Clusters
 from emulator.services.jobs.records import Jobs
@@ -31,6 +32,7 @@ class Admin:
     processes: Processes
     journal: Journal
     faults: Faults
+    verification: Verification
 
 
 async def get_summary(admin: Admin, request: Request) -> Response:
@@ -59,6 +61,12 @@ def _named(body: dict[str, Any]) -> dict[str, str]:
 async def get_requests(admin: Admin, request: Request) -> Response:
     after = int(request.query_params.get("after") or 0)
     return JSONResponse({"requests": admin.journal.after(after)})
+
+
+async def get_verification(admin: Admin, request: Request) -> Response:
+    """Answers against their descriptions, since the start: counts by operation, violations."""
+    seen = admin.verification
+    return JSONResponse({"checked": seen.checked, "violations": seen.violations})
 
 
 async def post_fault(admin: Admin, request: Request) -> Response:
@@ -108,6 +116,7 @@ async def release_fault(admin: Admin, request: Request) -> Response:
 ROUTES: Routes[Admin] = [
     ("GET", "/_emulator/summary", get_summary),
     ("GET", "/_emulator/requests", get_requests),
+    ("GET", "/_emulator/verification", get_verification),
     ("POST", "/_emulator/faults", post_fault),
     ("GET", "/_emulator/faults", list_faults),
     ("DELETE", "/_emulator/faults", delete_faults),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -20,12 +21,14 @@ from emulator.processes.children import Processes
 from emulator.protocol import operations
 from emulator.protocol.errors import ArmError, NotEmulated, arm_error
 from emulator.protocol.guard import guard
+from emulator.protocol.headers import WithHeaders
 from emulator.protocol.operations import Operations
 from emulator.protocol.resources import invalid_content
 from emulator.protocol.routing import bound
+from emulator.protocol.verification import Verification, Verified
 from emulator.services import hub
 from emulator.services.assets import routes as assets
-from emulator.services.assets.addresses import Locations
+from emulator.services.assets.addresses import Locations, is_published
 from emulator.services.assets.versions import Assets
 from emulator.services.compute import quotas
 from emulator.services.compute import routes as compute
@@ -72,8 +75,9 @@ class Emulator:
         self.store = Store(state / "state.db")
         self.faults = Faults()
         self.journal = Journal(self.clock)
+        self.verification = Verification()
         self.catalogue = load_catalogue()
-        self.operations = Operations(self.store, config, self.profile)
+        self.operations = Operations(self.store, config, self.profile, self.clock)
         self.processes = Processes(state / "processes")
         self.storage = Storage(state / "blobs", self.store)
         self.assets = Assets(self.store)
@@ -117,6 +121,7 @@ class Emulator:
             webhook=Webhook(config.event_webhook, self.clock.sleep),
             storage=self.storage,
             locations=self.locations,
+            published=partial(is_published, self.catalogue.models),
             weights=BaseWeights(config.weights, config.cache, program, self.processes, log),
             workloads=WORKLOADS,
             location=REGION,
@@ -154,9 +159,11 @@ class Emulator:
 def azure_app(emulator: Emulator) -> ASGIApp:
     """All hosts of the cloud, told apart by the Host header."""
     config, clock = emulator.config, emulator.clock
-    hosts = {
-        config.management_host: _application(guard(config, clock, management_routes(emulator))),
-        config.api_host: _application(guard(config, clock, api_routes(emulator))),
+    hosts: dict[str, ASGIApp] = {
+        config.management_host: WithHeaders(
+            _application(guard(config, clock, management_routes(emulator)))
+        ),
+        config.api_host: WithHeaders(_application(guard(config, clock, api_routes(emulator)))),
         config.blob_host: _application(storage_routes(emulator)),
         config.login_host: _application(sign_in_routes(emulator)),
     }
@@ -172,7 +179,12 @@ def azure_app(emulator: Emulator) -> ASGIApp:
         else:
             await app(scope, receive, send)
 
-    return dispatch
+    return _seen(emulator, dispatch)
+
+
+def _seen(emulator: Emulator, app: ASGIApp) -> ASGIApp:
+    """The app, its answers held against their descriptions where the options ask for it."""
+    return Verified(app, emulator.verification) if emulator.config.verify_answers else app
 
 
 def management_routes(emulator: Emulator) -> list[Route]:
@@ -271,6 +283,7 @@ def plain_routes(emulator: Emulator) -> list[Route]:
         emulator.processes,
         emulator.journal,
         emulator.faults,
+        emulator.verification,
     )
     return [
         *bound(identity.ROUTES, _identity(emulator)),
@@ -295,7 +308,7 @@ def plain_app(emulator: Emulator) -> ASGIApp:
         else:
             await app(scope, receive, send)
 
-    return loopback_only
+    return _seen(emulator, loopback_only)
 
 
 def _unknown_host(host: str, config: Configuration) -> ArmError:

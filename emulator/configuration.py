@@ -55,6 +55,7 @@ class Configuration:
     denied_actions: tuple[str, ...] = ()
     token_lifetime_s: float = TOKEN_LIFETIME_S
     history_page: int = 100
+    verify_answers: bool = False
 
     @property
     def suffix(self) -> str:

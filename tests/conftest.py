@@ -63,6 +63,10 @@ class RunningEmulator:
         found = self.ask("GET", f"requests?after={after}")
         return list(found["requests"] if isinstance(found, dict) else found)
 
+    def violations(self) -> list[str]:
+        """What the emulator's answers had against their descriptions so far."""
+        return list(self.ask("GET", "verification")["violations"])
+
     def add_fault(self, **fault: Any) -> dict[str, Any]:
         return dict(self.ask("POST", "faults", fault))
 
@@ -80,14 +84,21 @@ class RunningEmulator:
 
 @contextmanager
 def running_emulator(state: Path, *options: str) -> Iterator[RunningEmulator]:
-    """Start an emulator on free ports with its own state folder; afterwards nothing is left."""
+    """Start an emulator on free ports with its own state folder; afterwards nothing is left.
+
+    Fails if an answer was not as Azure describes it.
+    """
     command = [sys.executable, "-m", "emulator", "--state", str(state), "--cache", str(CACHE)]
+    command.append("--verify-answers")
     with (state.parent / f"{state.name}.log").open("w") as log:
         process = subprocess.Popen(
             [*command, *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
         )
         try:
-            yield RunningEmulator(state, process, _environment(state, process))
+            found = RunningEmulator(state, process, _environment(state, process))
+            yield found
+            if process.poll() is None:  # a test may have ended it
+                assert found.violations() == []
         finally:
             process.terminate()
             try:
@@ -150,10 +161,15 @@ def shared_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runnin
 
 @pytest.fixture
 def emulator(shared_emulator: RunningEmulator) -> Iterator[RunningEmulator]:
-    """The session's emulator, without the faults that another test set."""
+    """The session's emulator, without the faults that another test set.
+
+    Fails the test that saw an answer which is not as Azure describes it.
+    """
     shared_emulator.clear_faults()
+    before = len(shared_emulator.violations())
     yield shared_emulator
     shared_emulator.clear_faults()
+    assert shared_emulator.violations()[before:] == []
 
 
 @pytest.fixture

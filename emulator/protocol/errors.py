@@ -10,19 +10,33 @@ class ArmError(Exception):
     """An error the service answers on purpose; ``body`` is what ARM would send."""
 
     def __init__(
-        self, status: int, code: str, message: str, headers: dict[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        headers: dict[str, str] | None = None,
+        *,
+        target: str | None = None,
+        details: list[dict[str, str]] | None = None,
     ) -> None:
         super().__init__(status, code, message, headers)
         self.status = status
         self.code = code
         self.message = message
         self.headers = headers or {}
+        self.target = target
+        self.details = details or []
 
     def __str__(self) -> str:
         return f"{self.status} {self.code}: {self.message}"
 
     def body(self) -> dict[str, Any]:
-        return {"error": {"code": self.code, "message": self.message}}
+        error: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.target:
+            error["target"] = self.target
+        if self.details:
+            error["details"] = self.details
+        return {"error": error}
 
 
 class NotEmulated(ArmError):

@@ -1,15 +1,17 @@
-"""What stands before every route of Azure's planes: the token, the scope, the caller's rights."""
+"""What stands before every route of Azure's planes: the token, the scope, the caller's rights, and
+the description of what is asked (``door``)."""
 
 import re
 from fnmatch import fnmatchcase
 
 from starlette.requests import Request
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator.clock import Clock
 from emulator.configuration import Configuration
 from emulator.protocol import tokens
+from emulator.protocol.door import Asked, asked, check_content, check_version
 from emulator.protocol.errors import ArmError, arm_error
 from emulator.protocol.resources import TYPE
 from emulator.protocol.scopes import check_scope
@@ -36,7 +38,12 @@ def _checked(config: Configuration, clock: Clock, app: ASGIApp) -> ASGIApp:
     async def checked(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
-            _check(config, clock, request)
+            wanted = asked(request)
+            _check(config, clock, request, wanted)
+            if wanted is not None:
+                content = await request.body() if wanted.has_body else b""
+                check_content(wanted, content)
+                receive = _again(content, receive) if wanted.has_body else receive
         except ArmError as error:
             response = await arm_error(request, error)
             await response(scope, receive, send)
@@ -46,12 +53,24 @@ def _checked(config: Configuration, clock: Clock, app: ASGIApp) -> ASGIApp:
     return checked
 
 
-def _check(config: Configuration, clock: Clock, request: Request) -> None:
-    """Raises ArmError 401, 403 or 404."""
+def _again(content: bytes, receive: Receive) -> Receive:
+    """Let the handler read the body that the door has read."""
+    unread = [{"type": "http.request", "body": content, "more_body": False}]
+
+    async def from_memory() -> Message:
+        return unread.pop() if unread else await receive()
+
+    return from_memory
+
+
+def _check(config: Configuration, clock: Clock, request: Request, wanted: Asked | None) -> None:
+    """Raises ArmError 400, 401, 403 or 404."""
     path = request.url.path
     if not OPEN.search(path):
         header = request.headers.get("authorization")
         tokens.check(config, header, clock.now(), _audience(config, request))
+    if wanted is not None:
+        check_version(wanted)
     check_scope(config, request.path_params)
     check_right(config, request.method, path, config.denied_actions)
 

@@ -8,11 +8,13 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from emulator.clock import Clock
 from emulator.configuration import REGION, Configuration
 from emulator.latency import Profile
 from emulator.protocol.errors import ArmError
@@ -23,7 +25,17 @@ from emulator.store import Store
 log = logging.getLogger(__name__)
 
 KIND = "operation"
+#: How the ids of operations begin, by the kind of resource.
+PREFIXES = {"endpoint": "oeidp", "deployment": "odidp", "job": "job"}
+#: Their 202 has no body; that of an endpoint's deletion is the JSON ``null``.
+WITHOUT_BODY = ("compute.delete", "deployment.delete", "job.cancel")
+TIMEOUT = "PT30M"
 Verb = Callable[[str], Awaitable[None]]
+
+
+def when(seconds: float) -> str:
+    """A time (unix seconds) as the service writes those of operations."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
 
 
 class OperationFailed(Exception):
@@ -38,8 +50,11 @@ class OperationFailed(Exception):
 class Operations:
     """All operations of one emulator; ``verbs`` are coroutine functions of a resource's key."""
 
-    def __init__(self, store: Store, config: Configuration, profile: Profile) -> None:
+    def __init__(self, store: Store, config: Configuration, profile: Profile, clock: Clock) -> None:
         self.store = store
+        self._clock = clock
+        self._subscription = config.identity.subscription
+        self._workspace = config.identity.principal  # the workspace's own id
         self._place = (
             f"https://{config.management_host}/subscriptions/{config.identity.subscription}"
             f"/providers/Microsoft.MachineLearningServices/locations/{REGION}"
@@ -57,7 +72,14 @@ class Operations:
         if verb.endswith(".delete") and (ongoing := self._find(verb, key)):
             return ongoing
         id_ = str(uuid.uuid4())
-        body = {"id": id_, "verb": verb, "key": key, "status": "Updating", "error": None}
+        body: dict[str, Any] = {
+            "id": id_,
+            "verb": verb,
+            "key": key,
+            "status": "Updating",
+            "error": None,
+        }
+        body["started"] = self._clock.now()
         self.store.put(KIND, id_, body)
         self._start(id_, body)
         return id_
@@ -65,33 +87,57 @@ class Operations:
     def accept(
         self, request: Request, verb: str, key: str, body: dict[str, Any] | None, status: int
     ) -> Response:
-        """Begin the verb, and answer where to ask after it."""
+        """Begin the verb, and answer where to ask after it: in the form that recordings show."""
         operation = self.begin(verb, key)
-        version = request.query_params.get("api-version", "2023-10-01")
-        headers = {
-            "Azure-AsyncOperation": (
-                f"{self._place}/mfeOperationsStatus/{operation}?api-version={version}"
-            ),
-            "Location": f"{self._place}/mfeOperationResults/{operation}?api-version={version}",
-            **self.pause(),
-        }
-        if body is None:
+        headers = {**self._places(request, verb, operation), **self.pause()}
+        if body is None and verb in WITHOUT_BODY:
             return Response(status_code=status, headers=headers)
         return JSONResponse(body, status_code=status, headers=headers)
+
+    def _places(self, request: Request, verb: str, operation: str) -> dict[str, str]:
+        """Where to look: computes have a place of their own, a PUT's Location is the resource."""
+        version = "api-version=" + request.query_params.get("api-version", "2023-10-01")
+        if verb.startswith("compute."):
+            place = f"{self._place}/computeOperationsStatus/{operation}?{version}&service=new"
+            return {"Azure-AsyncOperation": place}
+        name = f"{PREFIXES[verb.partition('.')[0]]}:{self._workspace}:{operation}"
+        found = {"Azure-AsyncOperation": f"{self._place}/mfeOperationsStatus/{name}?{version}"}
+        found["Location"] = f"{self._place}/mfeOperationResults/{name}?{version}"
+        if request.method == "PUT":
+            found["Location"] = str(request.url)
+        return {**found, "x-ms-async-operation-timeout": TIMEOUT}
 
     def pause(self) -> dict[str, str]:
         """The header that tells the client when to look again; without it the SDK waits 30 s."""
         return {"x-ms-retry-after-ms": str(self._poll_ms)}
 
     def status(self, id_: str) -> dict[str, Any]:
-        """The body that a poll gets. Raises ArmError 404."""
-        operation = self.store.get(KIND, id_)
+        """What a poll gets; ``id_`` may have the prefix of its kind. Raises ArmError 404."""
+        operation = self.store.get(KIND, id_.rpartition(":")[2])
         if operation is None:
             raise ArmError(404, "OperationNotFound", f"Operation '{id_}' was not found.")
-        body: dict[str, Any] = {"id": id_, "name": id_, "status": operation["status"]}
+        place = LOCATION.format(subscription=self._subscription, location=REGION)
+        body: dict[str, Any] = {
+            "id": f"{place}/mfeOperationsStatus/{id_}",
+            "name": id_,
+            "status": operation["status"],
+            "startTime": when(operation.get("started", 0.0)),
+            "percentComplete": 100.0 if operation.get("ended") else 0.0,
+        }
+        if operation.get("ended"):
+            body["endTime"] = when(operation["ended"])
         if operation["error"]:
             body["error"] = operation["error"]
         return body
+
+    def compute_status(self, id_: str) -> dict[str, Any]:
+        """What a poll of a compute's operation gets: less than others. Raises ArmError 404."""
+        body = self.status(id_)
+        running = body["status"] == "Updating"
+        kept: dict[str, Any] = {
+            name: body[name] for name in ("percentComplete", "error") if name in body
+        }
+        return {"status": "InProgress" if running else body["status"], **kept}
 
     def busy(self, key: str) -> str | None:
         """The verb that is being done to the resource now, if any."""
@@ -149,11 +195,17 @@ class Operations:
     def _end(self, id_: str, status: str, error: dict[str, str] | None) -> None:
         body = self.store.get(KIND, id_)
         if body is not None:
-            self.store.put(KIND, id_, {**body, "status": status, "error": error})
+            ended = {"status": status, "error": error, "ended": self._clock.now()}
+            self.store.put(KIND, id_, {**body, **ended})
 
 
 async def get_operation(operations: Operations, request: Request) -> Response:
     body = operations.status(request.path_params["operation"])
+    return JSONResponse(body, headers=operations.pause())
+
+
+async def get_compute_operation(operations: Operations, request: Request) -> Response:
+    body = operations.compute_status(request.path_params["operation"])
     return JSONResponse(body, headers=operations.pause())
 
 
@@ -167,5 +219,6 @@ async def get_operation_result(operations: Operations, request: Request) -> Resp
 
 ROUTES: Routes[Operations] = [
     ("GET", LOCATION + "/mfeOperationsStatus/{operation}", get_operation),
+    ("GET", LOCATION + "/computeOperationsStatus/{operation}", get_compute_operation),
     ("GET", LOCATION + "/mfeOperationResults/{operation}", get_operation_result),
 ]

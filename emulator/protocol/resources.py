@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from emulator.protocol.errors import ArmError
 
+PROVIDER_NAME = "Microsoft.MachineLearningServices"
 PROVIDER = "/subscriptions/{subscription}/providers/Microsoft.MachineLearningServices"
 LOCATION = PROVIDER + "/locations/{location}"
 WORKSPACE = (
@@ -26,6 +27,11 @@ def system_data(created: float) -> dict[str, str]:
     return {"createdAt": when, "lastModifiedAt": when, **by}
 
 
+def touched(system: dict[str, str], now: float) -> dict[str, str]:
+    """The same of a resource that is changed now (unix seconds)."""
+    return {**system, "lastModifiedAt": system_data(now)["createdAt"]}
+
+
 def state(resource: dict[str, Any]) -> str:
     """The provisioning state of a resource."""
     return str(resource["properties"]["provisioningState"])
@@ -33,14 +39,18 @@ def state(resource: dict[str, Any]) -> str:
 
 async def body_of(request: Request) -> dict[str, Any]:
     """The request's JSON object; empty where there is none. Raises ArmError 400."""
-    content = await request.body()
-    try:
-        body = json.loads(content) if content else {}
-    except ValueError as error:
-        raise invalid_content(str(error)) from error
+    body = body_of_bytes(await request.body())
     if not isinstance(body, dict) or not isinstance(body.get("properties") or {}, dict):
         raise invalid_content("an object was expected")
     return body
+
+
+def body_of_bytes(content: bytes) -> Any:
+    """The JSON of a request; an empty object where there is none. Raises ArmError 400."""
+    try:
+        return json.loads(content) if content else {}
+    except (ValueError, RecursionError) as error:
+        raise invalid_content(str(error)) from error
 
 
 def invalid_content(why: str) -> ArmError:

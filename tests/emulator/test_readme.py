@@ -9,6 +9,7 @@ import pytest
 from emulator.__main__ import parser
 from emulator.faults import REQUEST_KINDS, SERVICE_KINDS
 from emulator.latency import AZURE
+from emulator.protocol import rules
 from tests.conftest import ROOT
 
 README = (ROOT / "emulator/README.md").read_text(encoding="utf-8")
@@ -21,6 +22,17 @@ def test_the_table_of_routes_is_the_codes_own():
     )  # fmt: skip
 
     assert README.endswith("\n\n" + printed.stdout)
+
+
+def test_the_table_of_rules_is_the_codes_own():
+    assert rules.table() in README
+
+
+@pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.test)
+def test_every_rule_has_its_test(rule):
+    files = (ROOT / "tests/emulator").rglob("test_*.py")
+
+    assert any(f"def {rule.test}(" in file.read_text(encoding="utf-8") for file in files)
 
 
 @pytest.mark.parametrize("operation", AZURE)

@@ -39,6 +39,8 @@ ENVELOPE = {
 }  # fmt: skip
 POLLING = ("azure-asyncoperation", "location")
 BAD_QUERY = "InvalidQueryParameter"
+#: Of a parameter that the operation does not have: Azure is not known to refuse these.
+UNDECLARED_QUERY = "UndeclaredQueryParameter"
 MOST_SLASHES = 40  # no template has more; a blob's name may
 
 
@@ -78,7 +80,7 @@ class Operation:
     ) -> list[Violation]:
         """Everything that the description forbids: api-version, names, query, headers, body."""
         version = query.get("api-version", "")
-        wrong = self._check_version(query)
+        wrong = self.check_version(query)
         if wrong and self.versions:
             return wrong  # ARM looks no further
         described = self.described(version)
@@ -114,7 +116,8 @@ class Operation:
 
     # -- requests
 
-    def _check_version(self, query: Mapping[str, str]) -> list[Violation]:
+    def check_version(self, query: Mapping[str, str]) -> list[Violation]:
+        """What ARM says of the api-version, before it looks at anything else."""
         if not self.versions:
             return []
         given = query.get("api-version")
@@ -142,7 +145,7 @@ class Operation:
                 allowed = ", ".join(declared) or "none"
                 given = f"the string {text!r}"
                 told = f"the operation has the query parameters: {allowed}"
-                found.append(Violation(f"query.{name}", given, told, BAD_QUERY))
+                found.append(Violation(f"query.{name}", given, told, UNDECLARED_QUERY))
             else:
                 checked = self._validator_of(declared[key], version)
                 value = _read(text, declared[key].kind)

@@ -1,13 +1,16 @@
 """Addresses (``azureml:...``, ``https://...``) and the paths on this machine that they mean."""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from emulator.catalogue import REGISTRY
 from emulator.services.storage.blobs import Storage
 
 REGISTRY_MODEL = re.compile(
-    r"azureml://registries/(?P<registry>[^/]+)/models/(?P<name>[^/]+)/(?:versions|labels)/(?P<version>[^/]+)"
+    r"azureml://registries/(?P<registry>[^/]+)/models/(?P<name>[^/]+)/(?:versions|labels)/(?P<version>[^/]+)",
+    re.IGNORECASE,
 )
 DATASTORE = re.compile(r"azureml://(?:.*/)?datastores/(?P<datastore>[^/]+)/paths/(?P<path>.*)")
 JOB_OUTPUT = re.compile(
@@ -65,6 +68,15 @@ class Locations:
         raise Unresolvable(
             f"Asset '{match['name']}' version '{match['version']}' is not in the workspace."
         )
+
+
+def is_published(models: Sequence[Mapping[str, Any]], uri: str) -> bool:
+    """Whether the registry, with these models, has the model that the address means."""
+    match = REGISTRY_MODEL.fullmatch(uri)
+    if match is None or match["registry"].lower() != REGISTRY:
+        return False
+    versions = [one["version"] for one in models if one["name"].lower() == match["name"].lower()]
+    return bool(versions) and match["version"] in (*versions, "latest")
 
 
 def registry_model(uri: str) -> str | None:

@@ -1,6 +1,5 @@
 """Clusters on ARM: create, scale, get, list, delete."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +12,16 @@ from emulator.configuration import REGION, Configuration
 from emulator.protocol.errors import ArmError, NotEmulated, not_found
 from emulator.protocol.operations import Operations
 from emulator.protocol.paging import page
-from emulator.protocol.resources import TYPE, WORKSPACE, body_of, system_data
+from emulator.protocol.resources import TYPE, WORKSPACE, body_of, system_data, touched
 from emulator.protocol.routing import Routes
+from emulator.protocol.rules import NODES
 from emulator.services.compute.clusters import Clusters
 from emulator.services.compute.nodes import Nodes
 from emulator.services.compute.quotas import KIND
 
 PATH = WORKSPACE + "/computes/{name}"
-NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9-]{0,30}[a-zA-Z0-9]")
+#: What a cluster can ask for and a process of this machine cannot give.
+NOT_THERE = ("subnet", "virtualMachineImage", "isolatedNetwork", "userAccountCredentials")
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,12 @@ async def put_compute(service: ComputeService, request: Request) -> Response:
     name = request.path_params["name"]
     body = await body_of(request)
     properties = body.get("properties") or {}
-    _check(service, name, properties)
     known = service.clusters.get(name)
-    _check_fixed(known, properties)
+    _check(service, properties)
+    _check_fixed(known, body)
     if known is not None and service.operations.busy(name.lower()):
         raise ArmError(409, "Conflict", f"Compute '{name}' is being changed; try again later.")
-    created = known["systemData"] if known else system_data(service.clock.now())
+    created = _system(known, service.clock.now())
     cluster = {
         "id": f"{service.config.workspace_id}/computes/{name}",
         "name": name,
@@ -85,6 +86,7 @@ async def put_compute(service: ComputeService, request: Request) -> Response:
         "location": body.get("location") or REGION,
         "tags": body.get("tags") or {},
         "properties": {
+            "computeLocation": body.get("location") or REGION,
             **properties,
             "properties": {"vmPriority": "Dedicated", **(properties.get("properties") or {})},
             "provisioningState": "Updating" if known else "Creating",
@@ -95,32 +97,58 @@ async def put_compute(service: ComputeService, request: Request) -> Response:
     service.clusters.store.put(KIND, name.lower(), cluster)
     await service.nodes.look_again()
     return service.operations.accept(
-        request, "compute.create", name.lower(), shown(service, cluster), 200 if known else 201
+        request, "compute.create", name.lower(), shown(service, cluster), 201
     )
 
 
-def _check(service: ComputeService, name: str, properties: dict[str, Any]) -> None:
+def _system(known: dict[str, Any] | None, now: float) -> dict[str, str]:
+    return touched(known["systemData"], now) if known else system_data(now)
+
+
+def _check(service: ComputeService, properties: dict[str, Any]) -> None:
+    """Raises ArmError 400, NotEmulated."""
     kind = properties.get("computeType")
-    if kind != "AmlCompute":
+    if str(kind).lower() != "amlcompute":
         raise NotEmulated(f"compute type '{kind}'; this emulator has 'AmlCompute'.")
-    if not NAME.fullmatch(name):
-        raise ArmError(400, "InvalidComputeName", f"The compute name '{name}' is not valid.")
-    size = (properties.get("properties") or {}).get("vmSize") or ""
+    inner = properties.get("properties") or {}
+    for name in NOT_THERE:
+        if inner.get(name):
+            raise NotEmulated(f"a cluster's {name}: its nodes are processes of this machine.")
+    if str(inner.get("osType") or "Linux").lower() != "linux":
+        raise NotEmulated(f"a cluster's osType '{inner['osType']}'.")
+    size = inner.get("vmSize") or ""
     if service.catalogue.vm_size(size) is None:
         text = f"The specified vmSize '{size}' is not supported in this region."
         raise ArmError(400, "InvalidVmSize", text)
+    scale = inner.get("scaleSettings") or {}
+    least, most = int(scale.get("minNodeCount") or 0), int(scale.get("maxNodeCount", 1))
+    if not 0 <= least <= most <= NODES:
+        text = f"{least} to {most} nodes: a cluster has 0 to {NODES}, the least not above the most."
+        raise ArmError(400, "UserError", text)
 
 
-def _check_fixed(known: dict[str, Any] | None, properties: dict[str, Any]) -> None:
-    """A cluster's size and priority stay as they were made. Raises ArmError 400."""
+def _check_fixed(known: dict[str, Any] | None, body: dict[str, Any]) -> None:
+    """A cluster's size, priority and place stay as they were made. Raises ArmError 400."""
     if known is None:
         return
-    before, after = known["properties"]["properties"], properties.get("properties") or {}
-    for name in ("vmSize", "vmPriority"):
-        given = str(after.get(name) or before[name])
-        if given.lower() != str(before[name]).lower():
-            text = f"The {name} of a compute cannot be changed from {before[name]} to {given}."
+    before, after = _fixed(known), _fixed(body)
+    for name, was in before.items():
+        given = after[name] if after[name] is not None else was
+        if was is not None and str(given).lower() != str(was).lower():
+            text = f"The {name} of a compute cannot be changed from {was} to {given}."
             raise ArmError(400, "UserError", text)
+
+
+def _fixed(resource: dict[str, Any]) -> dict[str, Any]:
+    outer = resource.get("properties") or {}
+    inner = outer.get("properties") or {}
+    return {
+        "location": resource.get("location"),
+        "computeLocation": outer.get("computeLocation"),
+        "disableLocalAuth": outer.get("disableLocalAuth"),
+        "vmSize": inner.get("vmSize"),
+        "vmPriority": inner.get("vmPriority"),
+    }
 
 
 async def delete_compute(service: ComputeService, request: Request) -> Response:

@@ -12,15 +12,14 @@ from emulator.configuration import Configuration
 from emulator.protocol.errors import ArmError, NotEmulated
 from emulator.protocol.operations import Operations
 from emulator.protocol.paging import page
-from emulator.protocol.resources import WORKSPACE
+from emulator.protocol.resources import WORKSPACE, body_of
 from emulator.protocol.routing import Routes
 from emulator.services.compute.clusters import Clusters
 from emulator.services.jobs import records
 from emulator.services.jobs.records import ENDED, Jobs, Record
+from emulator.services.jobs.refusals import NotOffered, Refused
 from emulator.services.jobs.runner import Runner
 from emulator.services.jobs.submission import (
-    NotOffered,
-    Refused,
     component_name,
     submission,
     the_node,
@@ -70,8 +69,8 @@ def resource(service: JobService, record: Record) -> dict[str, Any]:
 
 async def put_job(service: JobService, request: Request) -> Response:
     """Accept a new job (201), or edit one that exists (200), which starts nothing."""
-    body = (await request.json()).get("properties") or {}
-    if body.get("jobType") != "Pipeline":
+    body = (await body_of(request)).get("properties") or {}
+    if str(body.get("jobType")).lower() != "pipeline":
         raise NotEmulated(f"Job type '{body.get('jobType')}'; this emulator runs 'Pipeline'.")
     name = request.path_params["name"]
     record = service.jobs.get(name)

@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,6 +80,7 @@ class Runner:
     webhook: Webhook
     storage: Storage
     locations: Locations
+    published: Callable[[str], bool]  # whether the registry has the model at an address
     weights: BaseWeights
     workloads: Path
     location: str
@@ -201,8 +203,13 @@ class Runner:
 
     async def _path(self, uri: str) -> Path:
         if registry_model(uri):
+            if not self.published(uri):
+                raise Unresolvable(f"The registry has no model '{uri}'.")
             return await self.weights.folder()
-        return self.locations.path(uri)
+        path = self.locations.path(uri)
+        if not path.exists():
+            raise Unresolvable(f"There is nothing at '{uri}'.")
+        return path
 
     async def _step(self, job: Record, step: Step, child: Record, plan: Plan) -> None:
         self._set(child["name"], status="Queued")

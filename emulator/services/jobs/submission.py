@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from emulator.catalogue import REGISTRY
 from emulator.services.compute.nodes import SERVERLESS
 from emulator.services.jobs.inputs import addresses, bound_outputs, literals, node_inputs
 from emulator.services.jobs.records import (
@@ -13,6 +14,13 @@ from emulator.services.jobs.records import (
     pipeline_record,
     step_record,
 )
+from emulator.services.jobs.references import (
+    check_bindings,
+    check_computes,
+    check_limits,
+    check_offered,
+)
+from emulator.services.jobs.refusals import NotOffered, Refused
 from emulator.services.jobs.steps import STEPS, declared, parameters
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]{0,254}")
@@ -20,14 +28,6 @@ COMPONENT_ID = re.compile(
     r"azureml:(?://registries/(?P<registry>[^/]+)/components/)?(?P<name>[^/:@]+)"
     r"(?:/(?:versions|labels)/|[:@])(?P<version>[^/:@]+)"
 )
-
-
-class Refused(ValueError):
-    """The service does not take the job; the text is its answer (400 UserError)."""
-
-
-class NotOffered(ValueError):
-    """A kind of job that this emulator does not run; the text names it."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,10 @@ def the_node(body: Record) -> dict[str, Any]:
 def component_name(component_id: str) -> tuple[str, str]:
     """Name and version (or label) in a component's address. Raises Refused."""
     match = COMPONENT_ID.fullmatch(component_id)
-    if match is None:
-        raise Refused(f"Component '{component_id}' is not in the registry.")
+    if match is None or match["registry"] is None:
+        raise Refused(f"Component '{component_id}' was not found; the workspace has none.")
+    if match["registry"].lower() != REGISTRY:
+        raise Refused(f"The registry '{match['registry']}' of the component was not found.")
     return match["name"], match["version"]
 
 
@@ -112,11 +114,15 @@ def submission(
     Raises Refused or NotOffered; nothing is stored then.
     """
     check_name(name)
+    check_limits(body)
     node = the_node(body)
+    check_offered(body, node)
+    check_bindings(body, node, component)
     inputs = node_inputs(body, node)
     check_inputs(component, inputs)
     computes = step_computes(component, literals(inputs))
     by_name = {cluster.lower(): about for cluster, about in clusters.items()}
+    check_computes(body, node, by_name)
     for compute in computes:
         if compute != SERVERLESS and compute.lower() not in by_name:
             raise Refused(f"Unknown compute target '{compute}'.")
@@ -153,6 +159,7 @@ def updated(record: Record, body: Record) -> Record:
             f"{', '.join(changed)} cannot be changed. Only description, displayName, tags, "
             "properties and isArchived can be updated."
         )
+    check_limits(body)
     return edited(record, {key: body[key] for key in MUTABLE if body.get(key) is not None})
 
 

@@ -69,6 +69,11 @@ class Serving:
             self.store.put("keys", endpoint.lower(), keys)
         return keys
 
+    def begin_keys(self, endpoint: str, given: dict[str, str | None]) -> None:
+        """Make a new endpoint's keys, or take those that it is created with."""
+        keys = {name: given.get(name) or value for name, value in self.keys(endpoint).items()}
+        self.store.put("keys", endpoint.lower(), keys)
+
     def regenerate(self, endpoint: str, which: str, value: str | None = None) -> None:
         """Make one key anew (``primaryKey`` or ``secondaryKey``), or set it to ``value``.
 
@@ -176,7 +181,7 @@ class Serving:
             model = self._model(body)
         except (Unresolvable, ArmError) as problem:
             raise OperationFailed("ModelNotFound", str(problem)) from problem
-        await self.scorers.replace(key, model)
+        await self.scorers.replace(key, model, body["properties"].get("environmentVariables") or {})
 
     def _model(self, body: dict[str, Any]) -> Path:
         model = str(body["properties"].get("model") or "")

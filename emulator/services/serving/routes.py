@@ -10,10 +10,10 @@ from starlette.responses import JSONResponse, Response
 from emulator.catalogue import Catalogue
 from emulator.clock import Clock
 from emulator.configuration import REGION, Configuration
-from emulator.protocol.errors import ArmError, NotEmulated, not_found
+from emulator.protocol.errors import ArmError, not_found
 from emulator.protocol.operations import Operations
 from emulator.protocol.paging import page
-from emulator.protocol.resources import TYPE, WORKSPACE, body_of, duration, state, system_data
+from emulator.protocol.resources import TYPE, WORKSPACE, body_of, state, system_data, touched
 from emulator.protocol.routing import Routes
 from emulator.services.compute.quotas import Quotas
 from emulator.services.serving.endpoints import (
@@ -22,13 +22,17 @@ from emulator.services.serving.endpoints import (
     Serving,
     deployment_key,
 )
+from emulator.services.serving.limits import (
+    check_count,
+    check_deployment,
+    check_endpoint,
+    check_fixed,
+)
 
 PATH = WORKSPACE + "/onlineEndpoints/{endpoint}"
 DEPLOYMENTS = PATH + "/deployments"
-NAME = re.compile(r"[a-zA-Z](?:[-a-zA-Z0-9]{1,30})[a-zA-Z0-9]")
+NAME = re.compile(r"(?=.{3,32}$)[a-zA-Z](?:-?[a-zA-Z0-9])*")
 BUSY = ("Creating", "Updating", "Deleting")
-MAX_TIMEOUT_S = 180
-MAX_INSTANCES = 50
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,8 @@ def _check_name(name: str, kind: str) -> None:
         raise ArmError(
             400,
             "BadArgument",
-            f"The {kind} name '{name}' is not valid: 3 to 32 letters, digits and '-', beginning "
-            "with a letter and ending with a letter or digit.",
+            f"The {kind} name '{name}' is not valid: 3 to 32 letters, digits and single '-', "
+            "beginning with a letter and ending with a letter or digit.",
         )
 
 
@@ -85,7 +89,9 @@ def _check_idle(body: dict[str, Any] | None, what: str) -> None:
 async def list_endpoints(service: EndpointService, request: Request) -> Response:
     wanted = request.query_params.get("tags")
     endpoints = service.serving.endpoints()
-    return page(request, [endpoint for endpoint in endpoints if _tagged(endpoint, wanted)])
+    return page(
+        request, [addressed(endpoint) for endpoint in endpoints if _tagged(endpoint, wanted)]
+    )
 
 
 def _tagged(endpoint: dict[str, Any], wanted: str | None) -> bool:
@@ -99,7 +105,15 @@ def _tagged(endpoint: dict[str, Any], wanted: str | None) -> bool:
 
 
 async def get_endpoint(service: EndpointService, request: Request) -> Response:
-    return JSONResponse(find_endpoint(service, request))
+    return JSONResponse(addressed(find_endpoint(service, request)))
+
+
+def addressed(endpoint: dict[str, Any]) -> dict[str, Any]:
+    """The endpoint as it is told: it has no address while it is being created."""
+    if state(endpoint) != "Creating":
+        return endpoint
+    none = {"scoringUri": None, "swaggerUri": None}
+    return {**endpoint, "properties": {**endpoint["properties"], **none}}
 
 
 async def put_endpoint(service: EndpointService, request: Request) -> Response:
@@ -108,11 +122,10 @@ async def put_endpoint(service: EndpointService, request: Request) -> Response:
     _check_name(name, "endpoint")
     body = await body_of(request)
     given = body.get("properties") or {}
-    if str(given.get("authMode") or "Key").lower() != "key":
-        raise NotEmulated("an endpoint's authMode other than 'Key'.")
     known = service.serving.endpoint(name)
     _check_idle(known, f"endpoint '{name}'")
-    _check_traffic(service.serving, given.get("traffic") or {}, name)
+    check_endpoint(service.serving, name, given, known)
+    check_fixed(known, body, "location", "authMode")
     scoring = f"https://{name}.{REGION}.inference.{service.config.suffix}"
     endpoint = {
         "id": f"{service.config.workspace_id}/onlineEndpoints/{name}",
@@ -125,7 +138,7 @@ async def put_endpoint(service: EndpointService, request: Request) -> Response:
         "properties": {
             "authMode": given.get("authMode") or "Key",
             "description": given.get("description"),
-            "properties": given.get("properties") or {},
+            "properties": given.get("properties") or _properties(known),
             "traffic": given.get("traffic") or {},
             "mirrorTraffic": given.get("mirrorTraffic") or {},
             "publicNetworkAccess": given.get("publicNetworkAccess") or "Enabled",
@@ -134,20 +147,22 @@ async def put_endpoint(service: EndpointService, request: Request) -> Response:
             "compute": None,
             "provisioningState": "Updating" if known else "Creating",
         },
-        "systemData": known["systemData"] if known else system_data(service.clock.now()),
+        "systemData": _system(known, service.clock.now()),
     }
     service.serving.store.put(ENDPOINT, name.lower(), endpoint)
+    if known is None and given.get("keys"):
+        service.serving.begin_keys(name, given["keys"])
     status = 200 if known else 201
-    return service.operations.accept(request, "endpoint.create", name.lower(), endpoint, status)
+    told = addressed(endpoint)
+    return service.operations.accept(request, "endpoint.create", name.lower(), told, status)
 
 
-def _check_traffic(serving: Serving, traffic: dict[str, Any], endpoint: str) -> None:
-    for name in traffic:
-        if serving.deployment(endpoint, name) is None:
-            text = f"Traffic names the deployment '{name}', which does not exist."
-            raise ArmError(400, "BadArgument", text)
-    if traffic and sum(int(share) for share in traffic.values()) not in (0, 100):
-        raise ArmError(400, "BadArgument", "The traffic of all deployments must sum to 0 or 100.")
+def _system(known: dict[str, Any] | None, now: float) -> dict[str, str]:
+    return touched(known["systemData"], now) if known else system_data(now)
+
+
+def _properties(known: dict[str, Any] | None) -> dict[str, str]:
+    return dict(known["properties"].get("properties") or {}) if known else {}
 
 
 async def delete_endpoint(service: EndpointService, request: Request) -> Response:
@@ -205,8 +220,11 @@ async def put_deployment(service: EndpointService, request: Request) -> Response
     if state(endpoint) in ("Creating", "Deleting"):
         _check_idle(endpoint, f"endpoint '{endpoint['name']}'")
     _check_idle(known, f"deployment '{name}'")
-    count = (body.get("sku") or {}).get("capacity") or 1
-    _check_deployment(service.catalogue, given, count)
+    count = int((body.get("sku") or {}).get("capacity", 1))
+    check_deployment(service.catalogue, given, count)
+    check_fixed(known, body, "location", "instanceType")
+    if known is None:
+        check_count(service.serving, endpoint["name"])
     service.quotas.check_deployment(str(given.get("instanceType")), count, known)
     deployment = {
         "id": f"{endpoint['id']}/deployments/{name}",
@@ -223,30 +241,12 @@ async def put_deployment(service: EndpointService, request: Request) -> Response
             "scaleSettings": given.get("scaleSettings") or {"scaleType": "Default"},
             "provisioningState": "Updating" if known else "Creating",
         },
-        "systemData": known["systemData"] if known else system_data(service.clock.now()),
+        "systemData": _system(known, service.clock.now()),
     }
     key = deployment_key(endpoint["name"], name)
     service.serving.store.put(DEPLOYMENT, key, deployment)
     status = 200 if known else 201
     return service.operations.accept(request, "deployment.create", key, shown(deployment), status)
-
-
-def _check_deployment(catalogue: Catalogue, given: dict[str, Any], count: Any) -> None:
-    """Raises ArmError 400: what Azure refuses at once; NotEmulated: what is not served here."""
-    if not isinstance(count, int) or not 1 <= count <= MAX_INSTANCES:
-        text = f"The instance count {count!r} is not between 1 and {MAX_INSTANCES}."
-        raise ArmError(400, "BadArgument", text)
-    model = str(given.get("model") or "")
-    if not model or "/registries/" in model:
-        raise NotEmulated(f"a deployment of '{model}': only models of the workspace are served.")
-    size = str(given.get("instanceType") or "")
-    if catalogue.vm_size(size) is None:
-        text = f"Instance type '{size}' is not supported for managed online endpoints."
-        raise ArmError(400, "BadArgument", text)
-    timeout = (given.get("requestSettings") or {}).get("requestTimeout")
-    if timeout and not 0 < duration(timeout) <= MAX_TIMEOUT_S:
-        text = f"requestTimeout {timeout} is not between 1 millisecond and {MAX_TIMEOUT_S} seconds."
-        raise ArmError(400, "BadArgument", text)
 
 
 async def delete_deployment(service: EndpointService, request: Request) -> Response:

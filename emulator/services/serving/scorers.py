@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,20 +60,22 @@ class Scorers:
         """What the deployment's processes print."""
         return self.folder / key / "inference.log"
 
-    async def replace(self, key: str, model: Path) -> None:
+    async def replace(self, key: str, model: Path, env: Mapping[str, str]) -> None:
         """Serve this model from now on; what served before goes once the new process is alive.
+
+        ``env`` are the deployment's own environment variables.
 
         Raises OperationFailed: it did not come up, and what served before goes on.
         """
         await self._let_go(key)
         before = self._running.get(key)
         try:
-            self._running[key] = await self._start(key, model)
+            self._running[key] = await self._start(key, model, env)
         except ProcessNotStarted as problem:
             raise OperationFailed("InternalServerError", str(problem)) from problem
         finally:
             if key in self._running:
-                keeper = self._keep(key, self._running[key], model)
+                keeper = self._keep(key, self._running[key], model, env)
                 self._keepers[key] = asyncio.create_task(keeper, name=f"keep {key}")
         if before is not None:
             await before.stop(grace_s=STOPS_WITHIN_S)
@@ -97,14 +100,14 @@ class Scorers:
         if self._http is not None:
             await self._http.aclose()
 
-    async def _start(self, key: str, model: Path) -> Running:
+    async def _start(self, key: str, model: Path, env: Mapping[str, str]) -> Running:
         """Start a process and wait until it is alive. Raises OperationFailed, ProcessNotStarted."""
         log_path = self.log_path(key)
         log_path.parent.mkdir(parents=True, exist_ok=True)
         port_file = log_path.with_name(f"port-{secrets.token_hex(4)}")
         argv = self._argv(model, port_file)
         running = await self.processes.start(
-            f"score {key}", argv, cwd=log_path.parent, log=log_path
+            f"score {key}", argv, cwd=log_path.parent, log=log_path, env=env
         )
         try:
             self._ports[key] = await self._alive(running, port_file)
@@ -139,7 +142,7 @@ class Scorers:
             return False
         return answer.is_success
 
-    async def _keep(self, key: str, running: Running, model: Path) -> None:
+    async def _keep(self, key: str, running: Running, model: Path, env: Mapping[str, str]) -> None:
         """Start the process again when it dies by itself, later each time, as Kubernetes does."""
         pause = self.profile.seconds("deployment.restart")
         while True:
@@ -148,7 +151,7 @@ class Scorers:
             await self.clock.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
             try:
-                running = self._running[key] = await self._start(key, model)
+                running = self._running[key] = await self._start(key, model, env)
             except (OperationFailed, ProcessNotStarted) as problem:
                 log.warning("it did not come up: %s", problem)
 

@@ -8,9 +8,9 @@ from tests.emulator.support.in_process import InProcess
 def test_an_operation_is_in_progress_until_its_time_has_passed(azure):
     answer = azure.cluster("gpu")
 
-    assert azure.operation(answer)["status"] == "Updating"
+    assert azure.operation(answer)["status"] == "InProgress"
     azure.move(59)
-    assert azure.operation(answer)["status"] == "Updating"
+    assert azure.operation(answer)["status"] == "InProgress"
     azure.move(1)
     assert azure.operation(answer)["status"] == "Succeeded"
 
@@ -25,12 +25,60 @@ def test_the_client_is_told_how_often_to_look(azure, tmp_path):
 
 
 def test_the_result_of_an_operation_is_202_and_then_204(azure):
-    azure.finish(azure.cluster("gpu"))
-    place = azure.ask("DELETE", "computes/gpu").headers["Location"]
+    azure.finish(azure.endpoint())
+    place = azure.ask("DELETE", "onlineEndpoints/chat-end").headers["Location"]
 
     assert azure.ask("GET", place).status_code == 202
-    azure.move(60)
+    azure.move(120)
     assert azure.ask("GET", place).status_code == 204
+
+
+def test_a_computes_operation_is_told_in_its_own_form(azure):
+    created = azure.cluster("gpu")
+    place = created.headers["Azure-AsyncOperation"]
+    during = azure.operation(created)
+    azure.move(60)
+
+    assert "/computeOperationsStatus/" in place and place.endswith("&service=new")
+    assert "Location" not in created.headers
+    assert during == {"status": "InProgress", "percentComplete": 0.0}
+    assert azure.operation(created) == {"status": "Succeeded", "percentComplete": 100.0}
+    assert azure.cluster("gpu").status_code == 201
+
+
+def test_an_endpoints_operation_has_an_arm_id_and_its_times(azure):
+    created = azure.endpoint()
+    during = azure.operation(created)
+    azure.move(90)
+    after = azure.operation(created)
+
+    assert created.headers["Location"].partition("?")[0].endswith("/onlineEndpoints/chat-end")
+    assert created.headers["x-ms-async-operation-timeout"] == "PT30M"
+    assert during["id"].startswith("/subscriptions/") and during["id"].endswith(during["name"])
+    assert during["name"].startswith("oeidp:")
+    assert (during["status"], during["percentComplete"]) == ("Updating", 0.0)
+    assert "endTime" not in during
+    assert (after["status"], after["percentComplete"]) == ("Succeeded", 100.0)
+    assert after["startTime"] == "2023-11-14T22:13:20.000000+00:00"
+    assert after["endTime"] == "2023-11-14T22:14:50.000000+00:00"
+
+
+def test_an_endpoints_deletion_has_both_places_and_no_content(azure):
+    azure.finish(azure.endpoint())
+    deleted = azure.ask("DELETE", "onlineEndpoints/chat-end")
+
+    assert (deleted.status_code, deleted.json()) == (202, None)
+    assert "/mfeOperationsStatus/" in deleted.headers["Azure-AsyncOperation"]
+    assert "/mfeOperationResults/" in deleted.headers["Location"]
+
+
+def test_every_answer_has_ids_by_which_it_can_be_found(azure):
+    mine = {"x-ms-correlation-request-id": str(uuid.uuid4())}
+    one, other = azure.ask("GET", "computes", headers=mine), azure.ask("GET", "computes/none")
+
+    assert one.headers["x-ms-correlation-request-id"] == mine["x-ms-correlation-request-id"]
+    assert one.headers["x-ms-request-id"] != other.headers["x-ms-request-id"]
+    assert other.headers["x-ms-routing-request-id"].startswith("WESTEUROPE:")
 
 
 def test_an_unknown_operation_is_not_found(azure):
@@ -63,7 +111,7 @@ def test_what_was_under_way_is_finished_by_the_next_emulator_on_the_state(tmp_pa
     state = second.ask("GET", "computes/gpu").json()["properties"]["provisioningState"]
     second.close()
 
-    assert before["status"] == "Updating"
+    assert before["status"] == "InProgress"
     assert after["status"] == state == "Succeeded"
 
 

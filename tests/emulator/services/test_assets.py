@@ -104,12 +104,17 @@ def test_a_deleted_version_is_gone_and_deleting_it_again_is_success(azure):
 
 
 @pytest.mark.parametrize(
-    "path", ["models/-chat/versions/1", "models/chat/versions/a b", f"data/{'x' * 256}/versions/1"]
+    ("path", "told"),
+    [
+        ("models/-chat/versions/1", "InvalidRequestContent"),
+        ("models/chat/versions/a b", "UserError"),
+        (f"data/{'x' * 256}/versions/1", "InvalidRequestContent"),
+    ],
 )
-def test_an_invalid_name_is_refused(azure, path):
-    body = {"properties": {"modelUri": output_of_job(azure), "dataUri": "x"}}
+def test_an_invalid_name_is_refused(azure, path, told):
+    given = {"modelUri": output_of_job(azure), "dataUri": "x", "dataType": "uri_file"}
 
-    assert code(azure.ask("PUT", path, json=body)) == (400, "UserError")
+    assert code(azure.ask("PUT", path, json={"properties": given})) == (400, told)
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"properties": 1}', b"\xff"])
@@ -121,7 +126,10 @@ def test_a_body_that_makes_no_sense_is_refused(azure, path, body):
 
 
 def test_a_count_that_is_none_is_refused(azure):
-    assert code(azure.ask("GET", "computes?$top=many")) == (400, "BadArgument")
+    wrong = azure.ask("GET", "onlineEndpoints?count=many")
+
+    assert code(wrong) == (400, "InvalidQueryParameter")
+    assert wrong.json()["error"]["target"] == "query.count"
 
 
 def test_the_datastores_secret_is_the_accounts_key(azure):

@@ -33,17 +33,18 @@ def test_tags_are_kept_and_the_creation_time_too(azure):
 
     assert after["tags"] == {"owner": "me"}
     assert after["systemData"]["createdAt"] == before["systemData"]["createdAt"]
+    assert after["systemData"]["lastModifiedAt"] > before["systemData"]["lastModifiedAt"]
 
 
 def test_a_missing_cluster_is_not_found(azure):
     assert code(azure.ask("GET", "computes/nowhere")) == (404, "ResourceNotFound")
-    assert azure.ask("DELETE", "computes/nowhere").status_code == 204
+    assert azure.drop_cluster("nowhere").status_code == 204
     assert azure.ask("POST", "computes/nowhere/listNodes").status_code == 404
 
 
-@pytest.mark.parametrize("name", ["g", "1gpu", "gpu_", "x" * 33, "gpu-"])
+@pytest.mark.parametrize("name", ["g", "1gpu", "gpu_", "x" * 25, "gpu-1"])
 def test_an_invalid_name_is_refused(azure, name):
-    assert code(azure.cluster(name)) == (400, "InvalidComputeName")
+    assert code(azure.cluster(name)) == (400, "InvalidRequestContent")
 
 
 def test_an_unknown_size_is_refused(azure):
@@ -62,7 +63,52 @@ def test_size_and_priority_stay_as_they_were_made(azure):
 
     assert code(azure.cluster("gpu", vmSize="Standard_NC12s_v3")) == (400, "UserError")
     assert code(azure.cluster("gpu", vmPriority="LowPriority")) == (400, "UserError")
-    assert azure.cluster("gpu", scaleSettings={"maxNodeCount": 2}).status_code == 200
+    assert azure.cluster("gpu", scaleSettings={"maxNodeCount": 2}).status_code == 201
+
+
+def test_what_a_cluster_was_made_with_stays(azure):
+    azure.finish(azure.cluster("gpu"))
+    inner = azure.ask("GET", "computes/gpu").json()["properties"]["properties"]
+
+    def put(location, **changed):
+        properties = {"computeType": "AmlCompute", "properties": inner, **changed}
+        body = {"location": location, "properties": properties}
+        return azure.ask("PUT", "computes/gpu", json=body)
+
+    assert code(put("eastus")) == (400, "UserError")
+    assert code(put("westeurope", computeLocation="eastus")) == (400, "UserError")
+    assert put("westeurope").status_code == 201
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [
+        {"maxNodeCount": 101},
+        {"maxNodeCount": -1},
+        {"maxNodeCount": 2, "minNodeCount": 3},
+        {"maxNodeCount": 2, "minNodeCount": -1},
+    ],
+)
+def test_a_cluster_has_no_more_nodes_than_on_azure(azure, scale):
+    assert code(azure.cluster("gpu", scaleSettings=scale)) == (400, "UserError")
+    assert azure.ask("GET", "computes").json()["value"] == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"subnet": {"id": "/subscriptions/s/subnets/one"}},
+        {"userAccountCredentials": {"adminUserName": "me", "adminUserPassword": "secret"}},
+        {"virtualMachineImage": {"id": "/images/mine"}},
+        {"isolatedNetwork": True},
+        {"osType": "Windows"},
+    ],
+)
+def test_what_a_process_cannot_be_is_said_and_not_dropped(azure, asked):
+    answer = azure.cluster("gpu", **asked)
+
+    assert code(answer) == (501, "NotEmulated")
+    assert next(iter(asked)) in answer.json()["error"]["message"]
 
 
 def test_a_cluster_that_is_being_made_cannot_be_changed(azure):
@@ -72,10 +118,10 @@ def test_a_cluster_that_is_being_made_cannot_be_changed(azure):
 
 
 def test_more_nodes_than_the_quota_has_fail_with_the_numbers(azure):
-    ended = azure.finish(azure.cluster("gpu", scaleSettings={"maxNodeCount": 10_000}))
+    ended = azure.finish(azure.cluster("gpu", scaleSettings={"maxNodeCount": 100}))
 
     assert ended["error"]["code"] == "ClusterCoreQuotaReached"
-    assert "60000" in ended["error"]["message"]
+    assert "600" in ended["error"]["message"]
     assert provisioning(azure) == "Failed"
 
 
@@ -99,7 +145,7 @@ def test_a_failed_cluster_can_be_put_again(azure):
 
 def test_a_deleted_cluster_is_deleting_and_then_gone(azure):
     azure.finish(azure.cluster("gpu"))
-    deleted = azure.ask("DELETE", "computes/gpu")
+    deleted = azure.drop_cluster("gpu")
     during = provisioning(azure)
     azure.finish(deleted)
 
@@ -109,7 +155,7 @@ def test_a_deleted_cluster_is_deleting_and_then_gone(azure):
 
 def test_a_cluster_deleted_while_it_is_created_does_not_come_back(azure):
     created = azure.cluster("gpu")
-    azure.finish(azure.ask("DELETE", "computes/gpu"))
+    azure.finish(azure.drop_cluster("gpu"))
 
     assert azure.operation(created)["status"] == "Canceled"
     assert azure.ask("GET", "computes/gpu").status_code == 404

@@ -28,6 +28,9 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 def test_a_job_runs_its_five_steps_in_order_and_leaves_its_output(tmp_path):
     async def work() -> None:
         async with bench(tmp_path) as b:
+            train = b.runner.locations.path(TRAIN)
+            train.parent.mkdir(parents=True)
+            train.touch()
             b.put(mlflow_model_path=MODEL, train_file_path=TRAIN, learning_rate="5e-06")
             await b.runner.submit("j")
             job = await b.ended()

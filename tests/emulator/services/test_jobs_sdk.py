@@ -35,12 +35,16 @@ def emulator_on(folder: Path, *options: str) -> Iterator[RunningEmulator]:
     write_programs(folder / "workloads")
     state = folder / "state"
     command = [sys.executable, "-c", LAUNCHER, str(folder / "workloads"), "--state", str(state)]
+    command.append("--verify-answers")
     with (folder / "state.log").open("a") as log:
         process = subprocess.Popen(
             [*command, *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
         )
         try:
-            yield RunningEmulator(state, process, _environment(state, process))
+            found = RunningEmulator(state, process, _environment(state, process))
+            yield found
+            if process.poll() is None:
+                assert found.violations() == []
         finally:
             process.terminate()
             process.wait(20)

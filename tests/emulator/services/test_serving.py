@@ -7,6 +7,8 @@ import pytest
 
 from tests.emulator.support.in_process import InProcess
 
+BAD = "InvalidRequestContent"
+
 
 def state(azure, path="onlineEndpoints/chat-end"):
     return azure.ask("GET", path).json()["properties"]["provisioningState"]
@@ -31,6 +33,7 @@ def served(azure):
 def test_an_endpoint_is_creating_and_then_there(azure):
     created = azure.endpoint("chat-end")
     during = state(azure)
+    assert created.json()["properties"]["scoringUri"] is None
     azure.move(90)
     found = azure.ask("GET", "onlineEndpoints/CHAT-end").json()
 
@@ -39,7 +42,7 @@ def test_an_endpoint_is_creating_and_then_there(azure):
     assert found["properties"]["scoringUri"].startswith("https://chat-end.westeurope.inference.")
 
 
-@pytest.mark.parametrize("name", ["ab", "1chat", "chat_end", "chat-", "x" * 33, "chät"])
+@pytest.mark.parametrize("name", ["ab", "1chat", "chat_end", "chat-", "chat--end", "x" * 33])
 def test_an_invalid_name_is_refused(azure, name):
     assert code(azure.endpoint(name)) == (400, "BadArgument")
     assert azure.ask("GET", "onlineEndpoints").json()["value"] == []
@@ -47,6 +50,41 @@ def test_an_invalid_name_is_refused(azure, name):
 
 def test_a_token_protected_endpoint_is_not_emulated(azure):
     assert code(azure.endpoint(authMode="AADToken")) == (501, "NotEmulated")
+
+
+def test_there_are_no_more_endpoints_than_azure_has(azure):
+    for number in range(100):
+        assert azure.endpoint(f"chat-{number}").status_code == 201
+
+    assert code(azure.endpoint("chat-more")) == (400, "OutOfQuota")
+    azure.move(90)
+    assert azure.endpoint("chat-0").status_code == 200
+
+
+def test_what_an_endpoint_was_made_with_stays(azure):
+    azure.finish(azure.endpoint(properties={"team": "chat"}))
+    moved = {"location": "eastus", "properties": {"authMode": "Key"}}
+
+    answer = azure.ask("PUT", "onlineEndpoints/chat-end", json=moved)
+    assert code(answer) == (400, "BadArgument")
+    assert code(azure.endpoint(properties={"team": "other"})) == (400, "BadArgument")
+    assert code(azure.endpoint(properties={"more": "x"})) == (400, "BadArgument")
+    azure.finish(azure.endpoint(properties={"team": "chat", "more": "x"}))
+    found = azure.ask("GET", "onlineEndpoints/chat-end").json()["properties"]["properties"]
+    assert found["team"] == "chat" and found["more"] == "x"
+
+
+def test_an_endpoint_may_be_made_with_keys_of_ones_own(azure):
+    azure.finish(azure.endpoint(keys={"primaryKey": "my-own-key"}))
+
+    assert azure.keys()["primaryKey"] == "my-own-key"
+    assert azure.keys()["secondaryKey"]
+    assert "keys" not in azure.ask("GET", "onlineEndpoints/chat-end").json()["properties"]
+
+
+@pytest.mark.parametrize("asked", [{"publicNetworkAccess": "Disabled"}, {"compute": "k8s"}])
+def test_what_an_endpoint_cannot_be_here_is_said(azure, asked):
+    assert code(azure.endpoint(**asked)) == (501, "NotEmulated")
 
 
 def test_endpoints_are_listed_by_tag_newest_first(azure):
@@ -161,7 +199,7 @@ def test_a_crash_while_starting_fails_the_deployment(azure):
     path = "onlineEndpoints/chat-end/deployments/blue/getLogs"
 
     assert ended["error"]["code"] == "ResourceNotReady"
-    assert "out of memory" in azure.ask("POST", path).json()["content"]
+    assert "out of memory" in azure.ask("POST", path, json={}).json()["content"]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +207,10 @@ def test_a_crash_while_starting_fails_the_deployment(azure):
     [
         {"instanceType": "Standard_Nonsense"},
         {"requestSettings": {"requestTimeout": "PT4M"}},
-        {"requestSettings": {"requestTimeout": "soon"}},
+        {"requestSettings": {"requestTimeout": "PT0S"}},
+        {"scaleSettings": {"scaleType": "TargetUtilization", "maxInstances": 2}},
+        {"capacity": 0},
+        {"capacity": 51},
     ],
 )
 def test_a_deployment_that_azure_would_refuse_is_refused_at_once(azure, wrong):
@@ -177,6 +218,50 @@ def test_a_deployment_that_azure_would_refuse_is_refused_at_once(azure, wrong):
 
     assert code(azure.deploy(azure.model(), **wrong)) == (400, "BadArgument")
     assert azure.ask("GET", "onlineEndpoints/chat-end/deployments").json()["value"] == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"environmentId": "azureml:mine:1"},
+        {"codeConfiguration": {"scoringScript": "score.py"}},
+        {"modelMountPath": "/models"},
+        {"dataCollector": {"collections": {}}},
+        {"endpointComputeType": "Kubernetes"},
+    ],
+)
+def test_what_is_not_served_here_is_said_and_not_dropped(azure, asked):
+    azure.finish(azure.endpoint())
+    answer = azure.deploy(azure.model(), **asked)
+
+    assert code(answer) == (501, "NotEmulated")
+    assert azure.ask("GET", "onlineEndpoints/chat-end/deployments").json()["value"] == []
+
+
+def test_a_deployments_environment_variables_reach_its_process(azure):
+    azure.finish(azure.endpoint())
+    azure.finish(azure.deploy(azure.model(), environmentVariables={"GREETING": "hello"}))
+
+    answer = azure.score({}, **{"azureml-model-deployment": "blue"})
+    assert answer.json()["greeting"] == "hello"
+
+
+def test_what_a_deployment_was_made_with_stays(served):
+    model = f"{served.config.workspace_id}/models/chat/versions/1"
+
+    answer = served.deploy(model, instanceType="Standard_NC12s_v3")
+    assert code(answer) == (400, "BadArgument")
+    assert "'instanceType' is fixed" in answer.json()["error"]["message"]
+
+
+def test_an_endpoint_has_no_more_deployments_than_on_azure(azure):
+    azure.finish(azure.endpoint())
+    body = {"name": "x", "location": "westeurope", "properties": {"provisioningState": "Failed"}}
+    for number in range(20):
+        one = {**body, "name": f"d-{number}", "endpoint": "chat-end"}
+        azure.emulator.store.put("deployment", f"chat-end/d-{number}", one)
+
+    assert code(azure.deploy(azure.model())) == (400, "OutOfQuota")
 
 
 def test_a_deployment_of_a_model_that_is_not_there_fails(azure):
@@ -227,6 +312,24 @@ def test_the_process_goes_with_its_endpoint(served):
 def test_traffic_names_deployments_and_sums_to_a_hundred(served):
     assert code(served.endpoint(traffic={"green": 100})) == (400, "BadArgument")
     assert code(served.endpoint(traffic={"blue": 50})) == (400, "BadArgument")
+    served.finish(served.deploy(served.model("other", text="green"), name="green"))
+    answer = served.endpoint(traffic={"blue": 150, "green": -50})
+    assert code(answer) == (400, "BadArgument")
+
+
+def test_traffic_is_mirrored_to_one_idle_deployment_by_half_at_most(served):
+    for name in ("green", "red"):
+        served.finish(served.deploy(served.model(name, text=name), name=name))
+    live = {"blue": 100}
+
+    def mirrored(**shares):
+        return served.endpoint(traffic=live, mirrorTraffic=shares)
+
+    assert code(mirrored(green=51)) == (400, "BadArgument")
+    assert code(mirrored(green=10, red=10)) == (400, "BadArgument")
+    assert code(mirrored(blue=10)) == (400, "BadArgument")
+    assert code(mirrored(nowhere=10)) == (400, "BadArgument")
+    assert mirrored(green=50).status_code == 200
 
 
 def test_the_header_chooses_a_deployment_without_traffic(served):
@@ -265,7 +368,7 @@ def test_a_regenerated_key_replaces_the_old_one(served):
     assert served.score({}, key=before["primaryKey"]).status_code == 401
     assert served.score({}, key=after["primaryKey"]).status_code == 200
     assert after["secondaryKey"] == before["secondaryKey"]
-    assert code(served.ask("POST", path, json={"keyType": "third"})) == (400, "BadArgument")
+    assert code(served.ask("POST", path, json={"keyType": "third"})) == (400, BAD)
 
 
 # -- when things go wrong while it serves

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import httpx
 
@@ -13,6 +14,7 @@ from emulator.app import Emulator, azure_app, plain_app
 from emulator.clock import HandClock
 from emulator.configuration import Configuration, load_identity
 from emulator.protocol import tokens
+from emulator.protocol.descriptions import find
 from tests.emulator.support.waiting import PAUSE_S, until
 
 SCORER = Path(__file__).with_name("scorer_stand_in.py")
@@ -24,7 +26,7 @@ class InProcess:
 
     def __init__(self, state: Path, **options: Any) -> None:
         self.loop = asyncio.new_event_loop()
-        options = {"profile": "azure"} | options
+        options = {"profile": "azure", "verify_answers": True} | options
         self.config = Configuration(state, state / "cache", load_identity(state), **options)
         self.clock = HandClock()
         self.emulator = Emulator(self.config, self.clock)
@@ -37,10 +39,12 @@ class InProcess:
         return self.loop.run_until_complete(asyncio.wait_for(work, DEADLINE_S))
 
     def close(self) -> None:
+        """Stop; fails if an answer was not as its description says."""
         self.run(self.emulator.close())
         self.run(self._azure.aclose())
         self.run(self._plain.aclose())
         self.loop.close()
+        assert self.emulator.verification.violations == []
 
     # -- time
 
@@ -68,6 +72,7 @@ class InProcess:
     def at(self, host: str, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token}"} | options.pop("headers", {})
         url = path if path.startswith("https:") else f"https://{host}{path}"
+        options["params"] = versioned(method, url, options.get("params"))
         kept = {name: value for name, value in headers.items() if value is not None}
         answer: httpx.Response = self.run(self._azure.request(method, url, headers=kept, **options))
         return answer
@@ -88,7 +93,7 @@ class InProcess:
 
         def ended() -> bool:
             self.move(600)
-            return bool(self.operation(answer)["status"] != "Updating")
+            return self.operation(answer)["status"] not in ("Updating", "InProgress")
 
         self.until(ended)
         return self.operation(answer)
@@ -100,6 +105,11 @@ class InProcess:
         wanted = {"vmSize": "Standard_NC6s_v3", "scaleSettings": {"maxNodeCount": 1}, **inner}
         body = {"properties": {"computeType": "AmlCompute", "properties": wanted}}
         return self.ask("PUT", f"computes/{name}", json=body)
+
+    def drop_cluster(self, name: str) -> httpx.Response:
+        """Delete a cluster as the SDK does: with what it is made of."""
+        wanted = {"underlyingResourceAction": "Delete"}
+        return self.ask("DELETE", f"computes/{name}", params=wanted)
 
     def model(self, name: str = "chat", version: str = "1", text: str = "first") -> str:
         """Register a model whose folder holds one file; its id."""
@@ -122,8 +132,13 @@ class InProcess:
     ) -> httpx.Response:
         body = {
             "location": "westeurope",
-            "sku": {"name": "Default", "capacity": 1},
-            "properties": {"model": model, "instanceType": "Standard_NC6s_v3", **properties},
+            "sku": {"name": "Default", "capacity": properties.pop("capacity", 1)},
+            "properties": {
+                "endpointComputeType": "Managed",
+                "model": model,
+                "instanceType": "Standard_NC6s_v3",
+                **properties,
+            },
         }
         return self.ask("PUT", f"onlineEndpoints/{endpoint}/deployments/{name}", json=body)
 
@@ -138,6 +153,19 @@ class InProcess:
         key = key or self.keys(endpoint)["primaryKey"]
         given = {"Authorization": f"Bearer {key}"} | headers
         return self.at(host, "POST", "/score", json=question, headers=given)
+
+
+def versioned(method: str, url: str, given: Any) -> dict[str, Any]:
+    """The queries of a request, with the api-version that a client would send for it.
+
+    ``{"api-version": None}`` sends none.
+    """
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True)) | dict(given or {})
+    operation = find(method, unquote(parts.path), query)
+    if "api-version" not in query and operation is not None and operation.versions:
+        query["api-version"] = operation.versions[-1]
+    return {name: value for name, value in query.items() if value is not None}
 
 
 async def _breathe() -> None:

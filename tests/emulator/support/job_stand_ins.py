@@ -3,14 +3,16 @@
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from emulator.catalogue import load_catalogue
 from emulator.clock import ScaledClock
 from emulator.faults import Faults
 from emulator.latency import Profile
 from emulator.processes.children import Processes
-from emulator.services.assets.addresses import Locations
+from emulator.services.assets.addresses import Locations, is_published
 from emulator.services.assets.versions import Assets
 from emulator.services.compute.nodes import Nodes
 from emulator.services.jobs.base_weights import BaseWeights
@@ -193,6 +195,7 @@ async def bench(root: Path, webhook: str | None = None) -> Any:
         webhook=Webhook(webhook, clock.sleep),
         storage=storage,
         locations=Locations(storage, Assets(store), "core.test"),
+        published=partial(is_published, load_catalogue().models),
         weights=BaseWeights(
             "tiny", root / "cache", workloads / "base_weights.py", processes, root / "w.log"
         ),

@@ -18,7 +18,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         time.sleep(asked.get("sleep", 0))
-        self.answer({"model": self.text, "asked": asked})
+        env = {"greeting": text} if (text := os.environ.get("GREETING")) else {}
+        self.answer({"model": self.text, "asked": asked, **env})
 
     def answer(self, body: object) -> None:
         content = json.dumps(body).encode()

@@ -2,14 +2,13 @@
 
 import pytest
 
+from emulator.protocol.verification import EXCEPTIONS
 from tests.conftest import RunningEmulator
 from tests.emulator import test_notebook_sequence as tutorial
 
 from .recorded import Recorder, recording
 
 notebook = tutorial.notebook
-#: What the emulator answers otherwise than described, by operation and field, and why it may.
-NOT_YET: dict[tuple[str, str], str] = {}
 #: What no description covers: the container's own routes, and logs, which on Azure are blobs.
 UNDESCRIBED = ("POST /score?", "/logs/")
 
@@ -56,7 +55,7 @@ def look_around(workspace, registry, job: str) -> None:
 
 
 def told(seen: Recorder) -> list[str]:
-    known = [one for one in seen.findings if (one.operation, one.violation.path) not in NOT_YET]
+    known = [one for one in seen.findings if (one.operation, one.violation.path) not in EXCEPTIONS]
     return sorted({str(one) for one in known})
 
 
