@@ -112,7 +112,7 @@ class Operations:
         return {"x-ms-retry-after-ms": str(self._poll_ms)}
 
     def status(self, id_: str) -> dict[str, Any]:
-        """What a poll gets; ``id_`` may have the prefix of its kind. Raises ArmError 404."""
+        """The body that a poll gets; ``id_`` may begin with its kind. Raises ArmError 404."""
         operation = self.store.get(KIND, id_.rpartition(":")[2])
         if operation is None:
             raise ArmError(404, "OperationNotFound", f"Operation '{id_}' was not found.")
@@ -134,10 +134,8 @@ class Operations:
         """What a poll of a compute's operation gets: less than others. Raises ArmError 404."""
         body = self.status(id_)
         running = body["status"] == "Updating"
-        kept: dict[str, Any] = {
-            name: body[name] for name in ("percentComplete", "error") if name in body
-        }
-        return {"status": "InProgress" if running else body["status"], **kept}
+        told = {name: body[name] for name in body if name in ("percentComplete", "error")}
+        return {"status": "InProgress" if running else body["status"]} | told
 
     def busy(self, key: str) -> str | None:
         """The verb that is being done to the resource now, if any."""

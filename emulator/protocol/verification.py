@@ -21,7 +21,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
 }
 #: Paths that no description has, and why they are there.
 UNDESCRIBED = {
-    r"/v2\.0/\.well-known/|/oauth2/v2\.0/token$|/discovery/instance$": "Entra ID, which speaks OpenID",
+    r"/\.well-known/openid|/oauth2/|/discovery/instance": "Entra ID speaks OpenID Connect",
     r"/score$|^/$": "a scoring container's own routes; its model says what they answer",
     r"/runs/[^/]+/logs/": "a log is a blob on Azure, read at a signed address",
     r"/mlflow/logged-models/": "MLflow 3 asks it wherever it reads a run's artifacts",

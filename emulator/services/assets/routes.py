@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from emulator.clock import Clock
 from emulator.configuration import Configuration
 from emulator.protocol.errors import ArmError
-from emulator.protocol.paging import page
+from emulator.protocol.paging import ordered, page
 from emulator.protocol.resources import TYPE, WORKSPACE, body_of, system_data
 from emulator.protocol.routing import Routes
 from emulator.services.assets.addresses import Locations, Unresolvable
@@ -53,13 +53,22 @@ async def get_version(service: AssetService, request: Request) -> Response:
 async def list_versions(service: AssetService, request: Request) -> Response:
     """The versions, the newest first; archived ones only where ``listViewType`` asks for them."""
     kind, name = _kind(request), request.path_params["name"]
+    query = request.query_params
+    wanted = _views(request)
+    versions = [
+        asset
+        for asset in service.assets.versions(kind, name)
+        if bool(asset["properties"].get("isArchived")) in wanted
+        and asset["name"] == (query.get("version") or asset["name"])
+    ]
+    honoured = ("listViewType", "$orderBy", "version")
+    return page(request, ordered(versions, query.get("$orderBy")), honoured)
+
+
+def _views(request: Request) -> tuple[bool, ...]:
+    """Which values of ``isArchived`` are listed."""
     view = (request.query_params.get("listViewType") or "ActiveOnly").lower()
-    wanted = {"activeonly": (False,), "archivedonly": (True,)}.get(view, (False, True))
-    versions = service.assets.versions(kind, name)
-    return page(
-        request,
-        [asset for asset in versions if bool(asset["properties"].get("isArchived")) in wanted],
-    )
+    return {"activeonly": (False,), "archivedonly": (True,)}.get(view, (False, True))
 
 
 async def get_container(service: AssetService, request: Request) -> Response:
@@ -96,9 +105,9 @@ async def list_containers(service: AssetService, request: Request) -> Response:
     containers: dict[str, list[dict[str, Any]]] = {}
     for asset in service.assets.all(_kind(request)):
         containers.setdefault(asset["id"].split("/versions/")[0].lower(), []).append(asset)
-    return page(
-        request, [_container(service, request, versions) for versions in containers.values()]
-    )
+    rows = [_container(service, request, versions) for versions in containers.values()]
+    there = [row for row in rows if row["properties"]["isArchived"] in _views(request)]
+    return page(request, there, ("listViewType",))
 
 
 async def put_version(service: AssetService, request: Request) -> Response:

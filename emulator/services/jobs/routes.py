@@ -100,17 +100,18 @@ async def get_job(service: JobService, request: Request) -> Response:
 async def list_jobs(service: JobService, request: Request) -> Response:
     """Pipeline jobs, newest first."""
     jobs = [job for job in service.jobs.pipelines() if _listed(request, job)]
-    return page(request, [resource(service, job) for job in jobs])
+    honoured = ("jobType", "tag", "listViewType")
+    return page(request, [resource(service, job) for job in jobs], honoured)
 
 
 def _listed(request: Request, job: Record) -> bool:
     if job["workspace"].lower() != scope(request).lower():
         return False
     query = request.query_params
-    view = query.get("listViewType") or "ActiveOnly"
-    if view != "All" and job["archived"] != (view == "ArchivedOnly"):
+    view = (query.get("listViewType") or "ActiveOnly").lower()
+    if view != "all" and job["archived"] != (view == "archivedonly"):
         return False
-    if query.get("jobType") not in (None, "", "Pipeline"):
+    if (query.get("jobType") or "Pipeline").lower() != "pipeline":
         return False
     return _tagged(job, query.get("tag"))
 

@@ -69,7 +69,7 @@ def _missing(request: Request, version: str = "") -> ArmError:
 
 async def list_containers(service: RegistryService, request: Request) -> Response:
     names = dict.fromkeys(entry["name"] for entry in _versions(service, request))
-    return page(request, [_container(service, request, name) for name in names])
+    return page(request, [_container(service, request, name) for name in names], ("listViewType",))
 
 
 async def list_versions(service: RegistryService, request: Request) -> Response:
@@ -77,7 +77,8 @@ async def list_versions(service: RegistryService, request: Request) -> Response:
     entries = _entries(service, request)
     if request.query_params.get("$orderBy", "").lower().endswith(" asc"):
         entries.reverse()
-    return page(request, [_shown(request, entry) for entry in entries])
+    honoured = ("$orderBy", "listViewType")
+    return page(request, [_shown(request, entry) for entry in entries], honoured)
 
 
 async def get_version(service: RegistryService, request: Request) -> Response:

@@ -12,7 +12,7 @@ from emulator.clock import Clock
 from emulator.configuration import REGION, Configuration
 from emulator.protocol.errors import ArmError, not_found
 from emulator.protocol.operations import Operations
-from emulator.protocol.paging import page
+from emulator.protocol.paging import ordered, page
 from emulator.protocol.resources import TYPE, WORKSPACE, body_of, state, system_data, touched
 from emulator.protocol.routing import Routes
 from emulator.services.compute.quotas import Quotas
@@ -87,11 +87,17 @@ def _check_idle(body: dict[str, Any] | None, what: str) -> None:
 
 
 async def list_endpoints(service: EndpointService, request: Request) -> Response:
-    wanted = request.query_params.get("tags")
-    endpoints = service.serving.endpoints()
-    return page(
-        request, [addressed(endpoint) for endpoint in endpoints if _tagged(endpoint, wanted)]
-    )
+    query = request.query_params
+    kind = (query.get("computeType") or "Managed").lower()
+    found = [
+        addressed(one)
+        for one in service.serving.endpoints()
+        if _tagged(one, query.get("tags"))
+        and one["name"].lower() == (query.get("name") or one["name"]).lower()
+        and one["kind"].lower() == kind
+    ]
+    honoured = ("tags", "name", "computeType", "orderBy")
+    return page(request, ordered(found, query.get("orderBy")), honoured)
 
 
 def _tagged(endpoint: dict[str, Any], wanted: str | None) -> bool:
@@ -197,7 +203,8 @@ async def regenerate_keys(service: EndpointService, request: Request) -> Respons
 
 async def list_deployments(service: EndpointService, request: Request) -> Response:
     deployments = service.serving.deployments(find_endpoint(service, request)["name"])
-    return page(request, [shown(deployment) for deployment in deployments])
+    rows = [shown(deployment) for deployment in deployments]
+    return page(request, ordered(rows, request.query_params.get("$orderBy")), ("$orderBy",))
 
 
 def shown(deployment: dict[str, Any]) -> dict[str, Any]:

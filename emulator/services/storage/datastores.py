@@ -70,7 +70,7 @@ async def list_datastores(service: DatastoreService, request: Request) -> Respon
     datastores = [resource(service.config, name) for name in (*DATASTORES, *FILE_SHARES)]
     if request.query_params.get("isDefault", "").lower() == "true":
         datastores = [body for body in datastores if body["properties"]["isDefault"]]
-    return page(request, datastores)
+    return page(request, datastores, ("isDefault",))
 
 
 async def list_secrets(service: DatastoreService, request: Request) -> Response:

@@ -130,7 +130,7 @@ def test_a_deleted_cluster_gives_its_quota_to_the_next(small_quota):
     (waiting,) = hold(azure, rest, "two")
     before = waiting.done()
     azure.run(first.aclose())
-    azure.ask("DELETE", "computes/one", params={"underlyingResourceAction": "Delete"})
+    azure.drop_cluster("one")
     azure.move(300)
 
     assert not before and waiting.done()
