@@ -70,7 +70,8 @@ async def list_datastores(service: DatastoreService, request: Request) -> Respon
     datastores = [resource(service.config, name) for name in (*DATASTORES, *FILE_SHARES)]
     if request.query_params.get("isDefault", "").lower() == "true":
         datastores = [body for body in datastores if body["properties"]["isDefault"]]
-    return page(request, datastores, ("isDefault",))
+    # They were made at once, with the workspace: by time, any order is ascending.
+    return page(request, datastores, ("isDefault", "orderByAsc"))
 
 
 async def list_secrets(service: DatastoreService, request: Request) -> Response:
