@@ -17,7 +17,15 @@ from emulator.protocol.descriptions import AZURE, IDENTITY, STORAGE, find
 #: Answers that differ from a description on purpose: operation, path of the field, and why.
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("Container_Create", "headers.Last-Modified"): "storage leaves it out; no client reads it",
-    ("Blob_SetMetadata", "headers.x-ms-request-server-encrypted"): "storage leaves it out",
+    **{
+        (operation, "headers.x-ms-request-server-encrypted"): "storage leaves it out"
+        for operation in (
+            "Blob_SetMetadata",
+            "BlockBlob_Upload",
+            "BlockBlob_StageBlock",
+            "BlockBlob_CommitBlockList",
+        )
+    },
 }
 #: Paths that no description has, and why they are there.
 UNDESCRIBED = {

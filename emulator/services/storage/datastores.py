@@ -50,7 +50,7 @@ async def list_datastores(config: Configuration, request: Request) -> Response:
     datastores = [resource(config, name) for name in DATASTORES]
     if request.query_params.get("isDefault", "").lower() == "true":
         datastores = [body for body in datastores if body["properties"]["isDefault"]]
-    return page(request, datastores, ("isDefault",))
+    return page(request, datastores, ("isDefault", "orderByAsc"))
 
 
 async def list_secrets(config: Configuration, request: Request) -> Response:
