@@ -1,7 +1,7 @@
-"""Step 4, fine-tune: train on the prepared rows, evaluate before and after, save what was learned.
+"""Step 4, fine-tune: train on the prepared rows, evaluate on the others, save what was learned.
 
 A plain loop over padded batches. Losses, learning rate and epoch go to metrics.jsonl by optimizer
-step; the evaluation before the first step is step 0.
+step. As in the published component nothing is evaluated before the first step.
 """
 
 import json

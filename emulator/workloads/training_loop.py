@@ -180,8 +180,6 @@ class Training:
     def go(self) -> dict[str, float]:
         """Train to the end; the final figures. Raises StepError: the training diverged."""
         started = time.monotonic()
-        if self.evaluates and self.step == 0:
-            self.look()
         while self.goes_on:
             self.epoch(self.step // self.steps_an_epoch)
         if self.stopped:
