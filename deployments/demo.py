@@ -77,8 +77,8 @@ def make_report(found: Mapping[str, Any], left: Mapping[str, Any], weights: str)
         "rows": {name: file["rows"] for name, file in files_of(result).items()},
         "loss_first": losses[0] if losses else None,
         "loss_last": losses[-1] if losses else None,
-        "eval_loss_before": evaluations[0] if evaluations else None,
-        "eval_loss_after": evaluations[-1] if evaluations else None,
+        "eval_loss_first": evaluations[0] if evaluations else None,
+        "eval_loss_last": evaluations[-1] if evaluations else None,
         "registered_model": registered.get("name"),
         "registered_version": registered.get("version"),
         "answers": result.get("answers") or [],
@@ -100,7 +100,7 @@ def problems(found: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
         wrong.append(f"The flow is {found['state']}: {found.get('error')}")
     if not _fell(report["loss_first"], report["loss_last"]):
         wrong.append("The training loss did not fall.")
-    if not _fell(report["eval_loss_before"], report["eval_loss_after"]):
+    if not _fell(report["eval_loss_first"], report["eval_loss_last"]):
         wrong.append("The evaluation loss did not fall.")
     if not report["answers"] or not all(one["answer"].strip() for one in report["answers"]):
         wrong.append("Not every test question was answered.")
@@ -123,7 +123,7 @@ def text(report: Mapping[str, Any], wrong: list[str], seconds: float) -> str:
         f"base model        {report['base_model']} (weights: {report['weights']})",
         f"rows              {rows}",
         f"training loss     {_arrow(report['loss_first'], report['loss_last'])}",
-        f"evaluation loss   {_arrow(report['eval_loss_before'], report['eval_loss_after'])}",
+        f"evaluation loss   {_arrow(report['eval_loss_first'], report['eval_loss_last'])}",
         f"registered        {report['registered_model']} version {report['registered_version']}",
     ]
     for one in report["answers"]:

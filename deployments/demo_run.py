@@ -29,7 +29,7 @@ RUN: dict[str, Any] = {
             "logging_steps": 8,  # once an epoch
             "lora_r": 8,
             "lora_alpha": 16,
-            "evaluation_strategy": "steps",  # before the first step and after the last
+            "evaluation_strategy": "epoch",  # as published: nothing before the first step
         },
     },
     "test": {"rows": 2, "max_new_tokens": 40},

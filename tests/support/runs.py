@@ -25,7 +25,7 @@ def small(key: str, **changes: Any) -> FineTune:
                 "max_seq_length": 96,
                 "logging_steps": 1,
                 "evaluation_strategy": "steps",
-                "eval_steps": 6,
+                "eval_steps": 3,
             },
         },
         "test": {"max_new_tokens": 12},
