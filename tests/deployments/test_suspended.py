@@ -96,8 +96,13 @@ def install(stage: Stage) -> None:
 
 
 def suspended(**changes: Any) -> tuple[FineTune, str, str]:
-    """A run that waits suspended, with the names of its job and endpoint."""
+    """A run that waits suspended, with the names of its job and endpoint.
+
+    Its job trains longer than the run takes to suspend.
+    """
     run = small(uuid.uuid4().hex, waiting="suspended", **changes)
+    other = {**run.parameters.other, "max_steps": 80, "eval_steps": 80}
+    run = run.model_copy(update={"parameters": run.parameters.model_copy(update={"other": other})})
     return run, *names(run)
 
 

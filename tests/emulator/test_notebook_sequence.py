@@ -6,6 +6,7 @@ What a notebook would do by hand, with two changes for speed: a smaller share of
 
 import json
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ MODEL = "Phi-3-mini-4k-instruct"
 CLUSTER = "gpu-cluster-big"
 SIZE = "Standard_ND40rs_v2"
 EXPERIMENT = f"chat_completion_{MODEL}"
-STAMP = "1700000000"
+STAMP = str(int(time.time()))  # as in the tutorial: names of its own
 ENDPOINT = f"ultrachat-completion-{STAMP}"
 SPLITS = ("train_sft", "test_sft", "train_gen", "test_gen")
 

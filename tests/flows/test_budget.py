@@ -36,9 +36,10 @@ tokens_per_second = 1e12
 def trained(run: FineTune) -> Actual:
     """The half that trains, and what it cost."""
     context = context_of(run)
-    plan = settle_plan(context, run)
-    with guarded(context, plan) as guard:
+    with guarded(context, run) as guard:
+        plan = guard.follow(settle_plan(context, run))
         train(context, plan, guard)
+    assert guard.spending is not None
     return report_costs(guard.spending)
 
 

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.slow
 @flow
 def only_trained(run: FineTune) -> Result:
     context = context_of(run)
-    plan = settle_plan(context, run)
-    with guarded(context, plan) as guard:
+    with guarded(context, run) as guard:
+        plan = guard.follow(settle_plan(context, run))
         trained = train(context, plan, guard)
     return publish_result(Result(**dict(trained)))
 
@@ -31,8 +31,8 @@ def only_trained(run: FineTune) -> Result:
 @flow
 def only_served(run: FineTune, trained: Trained) -> Served:
     context = context_of(run)
-    plan = settle_plan(context, run)
-    with guarded(context, plan) as guard:
+    with guarded(context, run) as guard:
+        plan = guard.follow(settle_plan(context, run))
         return serve(context, plan, trained, guard)
 
 

@@ -105,7 +105,7 @@ def newest_reaping() -> str:
 
 def test_a_run_is_named_after_what_it_did(stage: RunningEmulator) -> None:
     reap()
-    endpoint(tags_of(str(uuid.uuid4())))
+    endpoint(tags_of(dead_run()))
     kept = len(reap(dry_run=True)) - 1
 
     assert newest_reaping() == f"would remove 1 of {kept + 1}"
