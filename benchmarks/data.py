@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.data_set import make
-from emulator.hub.conversations import DATASET
+from emulator.services.hub.conversations import DATASET
 
 ROOT = Path(__file__).parent.parent
 BENCH = ROOT / "var" / "bench"
@@ -109,7 +109,7 @@ class Server:
 @contextmanager
 def serving(folder: Path) -> Iterator[Server]:
     """Serve the dataset from a process of its own, gone afterwards."""
-    command = [sys.executable, "-m", "emulator.hub", "--cache", str(BENCH / "cache")]
+    command = [sys.executable, "-m", "emulator.services.hub", "--cache", str(BENCH / "cache")]
     process = subprocess.Popen(
         [*command, "--dataset", f"{DATASET}={folder}"],
         cwd=ROOT,

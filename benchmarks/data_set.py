@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emulator.hub.conversations import readme
+from emulator.services.hub.conversations import readme
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.figures import BENCH, ROOT
 from deployments.local_stack import emulator, free_port, prefect_server, running
-from emulator.job_records import Jobs, Record
+from emulator.services.jobs.records import Jobs, Record
 from emulator.store import Store
 
 #: Longest that one program of a case may take.

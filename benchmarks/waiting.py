@@ -41,7 +41,7 @@ from benchmarks.prefect_api import NeverHappened, PrefectApi, prefect_api, unix,
 from benchmarks.stage import Stage, folder_of, records, run_program, stage
 from benchmarks.tiny import fine_tune_parameters
 from deployments.local_stack import free_port, running
-from emulator.job_records import Record
+from emulator.services.jobs.records import Record
 from workspace.naming import RUN_TAG, job_name, run_key
 
 WAYS = ("process", "threads", "suspended")

@@ -53,12 +53,12 @@ def latency(text: str) -> tuple[str, float]:
 def amount(text: str) -> float:
     """Read a number that is not negative."""
     try:
-        found = float(text)
+        number = float(text)
     except ValueError:
-        found = -1.0
-    if not 0 <= found < float("inf"):
+        number = -1.0
+    if not 0 <= number < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 up")
-    return found
+    return number
 
 
 def main() -> int:

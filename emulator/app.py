@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from copy import copy
-from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -12,82 +10,120 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from emulator.arm import invalid_content
-from emulator.assets import Assets
-from emulator.base_weights import BaseWeights
-from emulator.catalogue import Catalogue, load_catalogue
+from emulator import admin
+from emulator.catalogue import load_catalogue
 from emulator.clock import Clock, ScaledClock
-from emulator.computes import Computes
 from emulator.configuration import REGION, Configuration
-from emulator.errors import ArmError, NotEmulated, arm_error
-from emulator.events import Webhook
 from emulator.faults import Faults, Journal, host_of
-from emulator.guard import guard
-from emulator.hub import ROUTES as HUB
-from emulator.hub import Hub
-from emulator.job_inputs import Locations
-from emulator.job_records import Jobs
 from emulator.latency import Profile
-from emulator.nodes import Nodes
-from emulator.operations import Operations
-from emulator.processes import Processes
-from emulator.routes import (
-    admin,
-    assets,
-    blobs,
-    computes,
-    datastores,
-    endpoints,
-    history,
-    identity,
-    jobs,
-    metadata,
-    registries,
-    scoring,
-    tracking,
-    workspaces,
-)
-from emulator.runner import Runner
-from emulator.scorers import Scorers
-from emulator.serving import Serving
-from emulator.storage import Storage
+from emulator.processes.children import Processes
+from emulator.protocol import operations
+from emulator.protocol.errors import ArmError, NotEmulated, arm_error
+from emulator.protocol.guard import guard
+from emulator.protocol.operations import Operations
+from emulator.protocol.resources import invalid_content
+from emulator.protocol.routing import bound
+from emulator.services import hub
+from emulator.services.assets import routes as assets
+from emulator.services.assets.addresses import Locations
+from emulator.services.assets.versions import Assets
+from emulator.services.compute import quotas
+from emulator.services.compute import routes as compute
+from emulator.services.compute.clusters import Clusters
+from emulator.services.compute.nodes import Nodes
+from emulator.services.compute.quotas import Quotas
+from emulator.services.discovery import routes as discovery
+from emulator.services.identity import routes as identity
+from emulator.services.jobs import routes as jobs
+from emulator.services.jobs.base_weights import BaseWeights
+from emulator.services.jobs.events import Webhook
+from emulator.services.jobs.records import Jobs
+from emulator.services.jobs.runner import Runner
+from emulator.services.registry import routes as registry
+from emulator.services.serving import routes as endpoints
+from emulator.services.serving import scoring
+from emulator.services.serving.endpoints import Serving
+from emulator.services.serving.scorers import Scorers
+from emulator.services.storage import datastores
+from emulator.services.storage import routes as storage
+from emulator.services.storage.blobs import Storage
+from emulator.services.tracking import history
+from emulator.services.tracking import routes as mlflow
+from emulator.services.tracking.server import TrackingServer
+from emulator.services.workspace import routes as workspace
 from emulator.store import Store
-from emulator.tracking_server import TrackingServer
 
 WORKLOADS = Path(__file__).with_name("workloads")
 SCORER = WORKLOADS / "score.py"
 LOOPBACK = ("127.0.0.1", "localhost")
 
 
-@dataclass
 class Emulator:
-    """Everything that a handler may reach."""
+    """The parts of one emulator on its state folder. No route sees it; ``start`` makes it run."""
 
-    config: Configuration
-    clock: Clock
-    store: Store
-    profile: Profile
-    faults: Faults
-    journal: Journal
-    catalogue: Catalogue
-    operations: Operations
-    processes: Processes
-    storage: Storage
-    assets: Assets
-    locations: Locations
-    computes: Computes
-    nodes: Nodes
-    tracking: TrackingServer
-    runner: Runner
-    serving: Serving
-    hub: Hub
+    def __init__(self, config: Configuration, clock: Clock | None = None) -> None:
+        state = config.state
+        self.config = config
+        self.clock = clock or ScaledClock(config.time_scale)
+        self.profile = Profile(config.profile, config.time_scale, config.latencies)
+        self.store = Store(state / "state.db")
+        self.faults = Faults()
+        self.journal = Journal(self.clock)
+        self.catalogue = load_catalogue()
+        self.operations = Operations(self.store, config, self.profile)
+        self.processes = Processes(state / "processes")
+        self.storage = Storage(state / "blobs", self.store)
+        self.assets = Assets(self.store)
+        self.locations = Locations(self.storage, self.assets, config.storage_suffix)
+        self.quotas = Quotas(config, self.store, self.catalogue)
+        self.clusters = Clusters(
+            self.store, self.clock, self.profile, self.faults, self.operations, self.quotas
+        )
+        self.nodes = Nodes(self.clusters.max_nodes, self._start_node)
+        self.tracking = TrackingServer(
+            state / "tracking", state / "jobs", self.processes, self.store
+        )
+        self.jobs = Jobs(self.store)
+        self.runner = self._runner()
+        self.operations.verbs["job.cancel"] = self.runner.until_ended
+        scorers = Scorers(
+            state / "serving", SCORER, self.clock, self.profile, self.faults, self.processes
+        )
+        self.serving = Serving(
+            scorers, self.store, self.clock, self.profile, self.faults, self.operations,
+            self.assets, self.locations,
+        )  # fmt: skip
+        self.hub = hub.Hub(config.cache)
+
+    def _runner(self) -> Runner:
+        config, state = self.config, self.config.state
+        program, log = WORKLOADS / "base_weights.py", state / "weights.log"
+        return Runner(
+            folder=state / "jobs",
+            jobs=self.jobs,
+            clock=self.clock,
+            profile=self.profile,
+            faults=self.faults,
+            processes=self.processes,
+            nodes=self.nodes,
+            tracking=self.tracking,
+            webhook=Webhook(config.event_webhook, self.clock.sleep),
+            storage=self.storage,
+            locations=self.locations,
+            weights=BaseWeights(config.weights, config.cache, program, self.processes, log),
+            workloads=WORKLOADS,
+            location=REGION,
+        )
+
+    async def _start_node(self, _: str) -> None:
+        await self.clock.sleep(self.profile.seconds("compute.start_node"))
 
     async def start(self) -> None:
         """Take up what an earlier process on this state left under way."""
         if self.config.preload:
             await self.processes.preload(WORKLOADS)
         self.operations.recover()
-        self.computes.recover()
+        self.clusters.recover()
         self.serving.recover()
         await self.runner.recover()
 
@@ -102,82 +138,16 @@ class Emulator:
         self.store.close()
 
 
-def build(config: Configuration, clock: Clock | None = None) -> Emulator:
-    """Put an emulator together on its state folder; nothing runs yet."""
-    state = config.state
-    clock = clock or ScaledClock(config.time_scale)
-    profile = Profile(config.profile, config.time_scale, config.latencies)
-    store = Store(state / "state.db")
-    faults = Faults()
-    operations = Operations(store, clock)
-    processes = Processes(state / "processes")
-    catalogue = load_catalogue()
-    storage, assets = Storage(state / "blobs", store), Assets(store)
-    locations = Locations(storage, assets, config.storage_suffix)
-    computes = Computes(store, clock, profile, faults, operations, catalogue)
-
-    async def start_node(_: str) -> None:
-        await clock.sleep(profile.seconds("compute.start_node"))
-
-    nodes = Nodes(computes.max_nodes, start_node)
-    tracking = TrackingServer(state / "tracking", state / "jobs", processes, store)
-    runner = Runner(
-        folder=state / "jobs",
-        jobs=Jobs(store),
-        clock=clock,
-        profile=profile,
-        faults=faults,
-        processes=processes,
-        nodes=nodes,
-        tracking=tracking,
-        webhook=Webhook(config.event_webhook, clock.sleep),
-        storage=storage,
-        locations=locations,
-        weights=BaseWeights(
-            config.weights,
-            config.cache,
-            WORKLOADS / "base_weights.py",
-            processes,
-            state / "weights.log",
-        ),
-        workloads=WORKLOADS,
-        location=REGION,
-    )
-    operations.verbs["job.cancel"] = runner.until_ended
-    scorers = Scorers(state / "serving", SCORER, clock, profile, faults, processes)
-    serving = Serving(scorers, store, clock, profile, faults, operations, assets, locations)
-    return Emulator(
-        config=config,
-        clock=clock,
-        store=store,
-        profile=profile,
-        faults=faults,
-        journal=Journal(clock),
-        catalogue=catalogue,
-        operations=operations,
-        processes=processes,
-        storage=storage,
-        assets=assets,
-        locations=locations,
-        computes=computes,
-        nodes=nodes,
-        tracking=tracking,
-        runner=runner,
-        serving=serving,
-        hub=Hub(config.cache),
-    )
-
-
 def azure_app(emulator: Emulator) -> ASGIApp:
     """All hosts of the cloud, told apart by the Host header."""
-    config = emulator.config
+    config, clock = emulator.config, emulator.clock
     hosts = {
-        config.management_host: _application(emulator, guard(emulator, management_routes())),
-        config.api_host: _application(emulator, guard(emulator, api_routes())),
-        config.blob_host: _application(emulator, blobs.ROUTES),
+        config.management_host: _application(guard(config, clock, management_routes(emulator))),
+        config.api_host: _application(guard(config, clock, api_routes(emulator))),
+        config.blob_host: _application(storage_routes(emulator)),
     }
     endpoint_host = f".{REGION}.inference.{config.suffix}"
-    scorers = _application(emulator, scoring.ROUTES)
+    scorers = _application(scoring_routes(emulator))
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         host = host_of(scope)
@@ -191,37 +161,107 @@ def azure_app(emulator: Emulator) -> ASGIApp:
     return dispatch
 
 
-def management_routes() -> list[Route]:
+def management_routes(emulator: Emulator) -> list[Route]:
     """The routes of Azure Resource Manager's host."""
     return [
-        copy(route)
-        for route in (
-            *metadata.MANAGEMENT,
-            *workspaces.ROUTES,
-            *computes.ROUTES,
-            *datastores.ROUTES,
-            *assets.ROUTES,
-            *jobs.ROUTES,
-            *endpoints.ROUTES,
-            *registries.MANAGEMENT,
-        )
+        *bound(discovery.MANAGEMENT, emulator.config),
+        *bound(operations.ROUTES, emulator.operations),
+        *bound(workspace.ROUTES, emulator.config),
+        *bound(quotas.ROUTES, emulator.quotas),
+        *bound(
+            compute.ROUTES,
+            compute.ComputeService(
+                emulator.config,
+                emulator.clock,
+                emulator.catalogue,
+                emulator.operations,
+                emulator.clusters,
+                emulator.nodes,
+            ),
+        ),
+        *bound(datastores.ROUTES, emulator.config),
+        *bound(
+            assets.ROUTES,
+            assets.AssetService(
+                emulator.config, emulator.clock, emulator.assets, emulator.locations
+            ),
+        ),
+        *bound(
+            jobs.ROUTES,
+            jobs.JobService(
+                emulator.config,
+                emulator.clock,
+                emulator.catalogue,
+                emulator.operations,
+                emulator.clusters,
+                emulator.jobs,
+                emulator.runner,
+            ),
+        ),
+        *bound(
+            endpoints.ROUTES,
+            endpoints.EndpointService(
+                emulator.config,
+                emulator.clock,
+                emulator.catalogue,
+                emulator.operations,
+                emulator.serving,
+            ),
+        ),
+        *bound(registry.MANAGEMENT, registry.RegistryService(emulator.config, emulator.catalogue)),
     ]
 
 
-def api_routes() -> list[Route]:
+def api_routes(emulator: Emulator) -> list[Route]:
     """The routes of the region's data plane."""
-    parts = (metadata.API, history.ROUTES, tracking.ROUTES, registries.ROUTES)
-    return [copy(route) for part in parts for route in part]
+    runs = history.HistoryService(
+        emulator.config, emulator.clock, emulator.jobs, emulator.runner, emulator.storage
+    )
+    return [
+        *bound(discovery.API, emulator.config),
+        *bound(history.ROUTES, runs),
+        *bound(mlflow.ROUTES, emulator.tracking),
+        *bound(registry.ROUTES, registry.RegistryService(emulator.config, emulator.catalogue)),
+    ]
 
 
-def plain_routes() -> list[BaseRoute]:
-    """The routes that are asked without TLS."""
-    return [*identity.ROUTES, *admin.ROUTES, Mount("/hub", routes=HUB)]
+def storage_routes(emulator: Emulator) -> list[Route]:
+    """The routes of the storage account's blob service."""
+    service = storage.StorageService(emulator.config, emulator.clock, emulator.storage)
+    return bound(storage.ROUTES, service)
+
+
+def scoring_routes(emulator: Emulator) -> list[Route]:
+    """The routes of every online endpoint's own host."""
+    return bound(scoring.ROUTES, scoring.ScoringService(emulator.serving, emulator.faults))
+
+
+def plain_routes(emulator: Emulator) -> list[Route]:
+    """The routes that are asked without TLS, but for the Hub's."""
+    inside = admin.Admin(
+        emulator.config,
+        emulator.clusters,
+        emulator.jobs,
+        emulator.assets,
+        emulator.serving,
+        emulator.processes,
+        emulator.journal,
+        emulator.faults,
+    )
+    return [
+        *bound(identity.ROUTES, identity.IdentityService(emulator.config, emulator.clock)),
+        *bound(admin.ROUTES, inside),
+    ]
+
+
+def hub_routes(emulator: Emulator) -> list[Route]:
+    """The routes of the Hugging Face Hub's stand-in, below ``/hub``."""
+    return bound(hub.ROUTES, emulator.hub)
 
 
 def plain_app(emulator: Emulator) -> ASGIApp:
     """The identity endpoint, the Hub stand-in, the admin routes; for loopback names only."""
-    app = _application(emulator, plain_routes())
+    app = _application([*plain_routes(emulator), Mount("/hub", routes=hub_routes(emulator))])
 
     async def loopback_only(scope: Scope, receive: Receive, send: Send) -> None:
         host = host_of(scope)
@@ -241,13 +281,11 @@ def _unknown_host(host: str, config: Configuration) -> ArmError:
     return ArmError(421, "MisdirectedRequest", text)
 
 
-def _application(emulator: Emulator, routes: Sequence[BaseRoute]) -> Starlette:
-    app = Starlette(
+def _application(routes: Sequence[BaseRoute]) -> Starlette:
+    return Starlette(
         routes=[*routes, Route("/{path:path}", not_emulated, methods=METHODS)],
         exception_handlers={ArmError: arm_error, ValueError: unreadable, Exception: broken},
     )
-    app.state.emulator = emulator
-    return app
 
 
 async def unreadable(request: Request, error: Exception) -> Response:

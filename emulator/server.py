@@ -15,7 +15,7 @@ import certifi
 import trustme
 import uvicorn
 
-from emulator.app import Emulator, azure_app, build, plain_app
+from emulator.app import Emulator, azure_app, plain_app
 from emulator.configuration import REGION, Configuration, save_identity
 from emulator.faults import FaultyService
 from emulator.proxy import HEAD_LIMIT, Proxy, reset
@@ -71,7 +71,7 @@ def listen(port: int) -> socket.socket:
 
 def with_ports(config: Configuration, sockets: list[socket.socket]) -> Configuration:
     """The configuration with the ports that were found, kept for the next start."""
-    tls, proxy, plain = (one.getsockname()[1] for one in sockets)
+    tls, proxy, plain = (listener.getsockname()[1] for listener in sockets)
     identity = replace(config.identity, tls_port=tls, proxy_port=proxy, plain_port=plain)
     save_identity(config.state, identity)
     return replace(config, identity=identity)
@@ -144,7 +144,7 @@ async def running(config: Configuration) -> AsyncIterator[Emulator]:
     mine = config.identity
     sockets = [listen(port) for port in (mine.tls_port, mine.proxy_port, mine.plain_port)]
     config = with_ports(config, sockets)
-    emulator = build(config)
+    emulator = Emulator(config)
     proxy = Proxy(
         lambda host: host.endswith("." + config.suffix),
         config.allowed_hosts,

@@ -12,8 +12,8 @@ from typing import Any
 
 import uvicorn
 
-from emulator.hub import Hub, create_app
-from emulator.hub.conversations import readme
+from emulator.services.hub import Hub, create_app
+from emulator.services.hub.conversations import readme
 
 
 @dataclass

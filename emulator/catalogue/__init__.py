@@ -45,6 +45,10 @@ class Catalogue:
     quotas: dict[str, int]
     low_priority_quota: int
 
+    def vm_size(self, name: str) -> dict[str, Any] | None:
+        """The VM size of that name, in whatever case."""
+        return next((size for size in self.vm_sizes if size["name"].lower() == name.lower()), None)
+
 
 def load_catalogue(today: date | None = None) -> Catalogue:
     """Return the catalogue; dates that are relative in the files count from ``today`` (UTC)."""

@@ -7,25 +7,44 @@ checkpoint-<step>/state.pt     optimizer, schedule, random numbers, counters
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from step import say
 
-if TYPE_CHECKING:
-    from training_loop import Training
-
 STATE = "state.pt"
 COUNTERS = ("step", "tokens", "worse", "best", "best_step", "losses")
+
+
+class Limits(Protocol):
+    """How many checkpoints are kept (below 1: all), and whether the best is one of them."""
+
+    @property
+    def keep(self) -> int: ...
+    @property
+    def patience(self) -> int: ...
+
+
+class Training(Protocol):
+    """As much of a training as a checkpoint keeps; it has the counters, too."""
+
+    model: Any
+    optimizer: Any
+    schedule: Any
+    step: int
+    best_step: int
+
+    @property
+    def plan(self) -> Limits: ...
 
 
 def of(folder: Path, step: int) -> Path:
     return folder / f"checkpoint-{step}"
 
 
-def found(folder: Path) -> list[Path]:
+def kept(folder: Path) -> list[Path]:
     """The checkpoints, oldest first."""
-    whole = [one for one in folder.glob("checkpoint-*") if one.suffix != ".part"]
-    return sorted(whole, key=lambda one: int(one.name.split("-")[1]))
+    whole = [entry for entry in folder.glob("checkpoint-*") if entry.suffix != ".part"]
+    return sorted(whole, key=lambda checkpoint: int(checkpoint.name.split("-")[1]))
 
 
 def clear(folder: Path) -> None:
@@ -33,7 +52,7 @@ def clear(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def save(folder: Path, training: "Training") -> None:
+def save(folder: Path, training: Training) -> None:
     """Write a checkpoint, whole or not at all, and drop those beyond ``save_total_limit``."""
     import torch
 
@@ -51,23 +70,23 @@ def save(folder: Path, training: "Training") -> None:
     _prune(folder, training)
 
 
-def _prune(folder: Path, training: "Training") -> None:
+def _prune(folder: Path, training: Training) -> None:
     """The newest and, where it stops early, the best checkpoint stay whatever the limit."""
-    *older, _ = found(folder)
-    for one in older:
-        (one / STATE).unlink(missing_ok=True)  # large, and only the newest is gone on from
+    *older, _ = kept(folder)
+    for checkpoint in older:
+        (checkpoint / STATE).unlink(missing_ok=True)  # large, and only the newest is gone on from
     beyond = older[: len(older) + 1 - training.plan.keep] if training.plan.keep > 0 else []
     best = of(folder, training.best_step) if training.plan.patience else None
-    for one in beyond:
-        if one != best:
-            shutil.rmtree(one)
+    for checkpoint in beyond:
+        if checkpoint != best:
+            shutil.rmtree(checkpoint)
 
 
-def resume(folder: Path, training: "Training") -> None:
+def resume(folder: Path, training: Training) -> None:
     """Go on from the newest checkpoint of an earlier try, if there is one."""
     import torch
 
-    whole = [one for one in found(folder) if (one / STATE).exists()]
+    whole = [checkpoint for checkpoint in kept(folder) if (checkpoint / STATE).exists()]
     if not whole:
         say("resume_from_checkpoint=true: there is no checkpoint yet, starting from step 0")
         return

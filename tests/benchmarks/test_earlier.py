@@ -5,7 +5,7 @@ from contextlib import closing
 from uuid import uuid4
 
 from benchmarks.earlier import add_flow_runs, add_jobs_and_models
-from emulator.job_records import Jobs
+from emulator.services.jobs.records import Jobs
 from emulator.store import Store
 
 PREFECT = """

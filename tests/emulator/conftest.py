@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .in_process import InProcess
+from tests.emulator.support.in_process import InProcess
 
 
 @pytest.fixture

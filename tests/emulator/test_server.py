@@ -13,8 +13,8 @@ import pytest
 
 from emulator.server import Taken
 from tests.conftest import ROOT, running_emulator
-
-from .in_process import InProcess
+from tests.emulator.support.in_process import SCORER, InProcess
+from tests.emulator.support.waiting import until
 
 
 def command(*arguments, **options):
@@ -36,7 +36,10 @@ def listening(pid):
     """The addresses on which a process listens, as the kernel has them (hexadecimal)."""
     sockets = set()
     for entry in os.scandir(f"/proc/{pid}/fd"):
-        target = os.readlink(entry.path)
+        try:
+            target = os.readlink(entry.path)
+        except FileNotFoundError:
+            continue  # closed since it was listed: it does not listen
         if target.startswith("socket:["):
             sockets.add(target[8:-1])
     tables = [Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
@@ -146,8 +149,6 @@ sys.exit(main())
 
 
 def launch(state):
-    from .in_process import SCORER
-
     process = subprocess.Popen(
         [sys.executable, "-c", LAUNCHER, str(SCORER), "--state", str(state)],
         cwd=ROOT, stdout=subprocess.PIPE, text=True,
@@ -161,16 +162,6 @@ def summary(state):
     env = json.loads(command("env", "--state", str(state), "--format", "json").stdout)
     with httpx.Client(trust_env=False) as http:
         return http.get(f"{env['EMULATOR_ADMIN_URL']}/summary").json()
-
-
-def wait_for(done, deadline_s=20.0):
-    import time
-
-    until = time.monotonic() + deadline_s
-    while not (found := done()):
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.05)
-    return found
 
 
 def children(pid):
@@ -189,14 +180,14 @@ def test_however_it_ends_no_process_of_its_is_left_and_the_state_is(tmp_path, ho
     state = tmp_path / "state"
     serving_state(state)
     process = launch(state)
-    wait_for(lambda: summary(state)["processes"] == ["score chat-end/blue"])
+    until(lambda: summary(state)["processes"] == ["score chat-end/blue"])
     below = children(process.pid)
     process.send_signal(how)
     process.wait(20)
     process.stdout.close()
-    wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in below))
+    until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in below))
     again = launch(state)
-    found = wait_for(lambda: summary(state)["processes"] and summary(state))
+    found = until(lambda: summary(state)["processes"] and summary(state))
     again.terminate()
     again.wait(20)
     again.stdout.close()

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emulator.hub.link import Fault
+from emulator.services.hub.link import Fault
 from tests.conftest import CACHE, ROOT, environment
 from tests.hub_server import RunningHub, running_hub, write_dataset
 from workspace.dataset import Columns, DataChoice, Filters, PreparedData

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 
 import httpx
 
-from emulator.processes import Processes
+from emulator.processes.children import Processes
+from tests.emulator.support.waiting import until
 
 ROOT = Path(__file__).parents[3]
 WORKLOADS = ROOT / "emulator" / "workloads"
@@ -166,13 +166,6 @@ class Scorer:
         response = self.post([[{"role": "user", "content": question}]], **parameters)
         assert response.status_code == 200, response.text
         return str(response.json()["output"])
-
-
-def until(done: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + LONGEST_S
-    while not done():
-        assert time.monotonic() < deadline, f"not within {LONGEST_S} s: {what}"
-        time.sleep(0.02)
 
 
 def talk(question: str, answer: str) -> Conversation:

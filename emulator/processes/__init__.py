@@ -1,0 +1,1 @@
+"""Programs of their own: started, watched, ended with the emulator."""

@@ -1,1 +1,0 @@
-"""One module per resource: its paths, its handlers, its list of routes."""

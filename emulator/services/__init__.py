@@ -1,0 +1,1 @@
+"""One room for each service: its routes beside its behaviour."""

@@ -1,0 +1,1 @@
+"""Versioned models and data of the workspace, and where their bytes are."""

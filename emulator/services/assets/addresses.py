@@ -1,0 +1,73 @@
+"""Addresses (``azureml:...``, ``https://...``) and the paths on this machine that they mean."""
+
+import re
+from pathlib import Path
+from typing import Protocol
+
+from emulator.services.storage.blobs import Storage
+
+REGISTRY_MODEL = re.compile(
+    r"azureml://registries/(?P<registry>[^/]+)/models/(?P<name>[^/]+)/(?:versions|labels)/(?P<version>[^/]+)"
+)
+DATASTORE = re.compile(r"azureml://(?:.*/)?datastores/(?P<datastore>[^/]+)/paths/(?P<path>.*)")
+JOB_OUTPUT = re.compile(
+    r"azureml://(?:.*/)?jobs/(?P<job>[^/]+)/outputs/(?P<output>[^/]+)(?:/paths)?/?(?P<below>.*)"
+)
+ASSET = re.compile(
+    r"(?:azureml:/?/?)?(?:.*/)?(?P<kind>data|models)/(?P<name>[^/]+)/versions/(?P<version>[^/]+)$"
+)
+SHORT_ASSET = re.compile(r"azureml:(?P<name>[^/:@]+):(?P<version>[^/:]+)$")
+
+
+class Assets(Protocol):
+    """Addresses of named assets; None if there is no such asset."""
+
+    def uri(self, kind: str, name: str, version: str) -> str | None: ...
+
+
+class Unresolvable(ValueError):
+    """An input's address leads nowhere; the text is what the service says."""
+
+
+class Locations:
+    """Turns addresses into paths on this machine. Registry models are not its business."""
+
+    def __init__(self, storage: Storage, assets: Assets, container_hosts: str) -> None:
+        self._storage = storage
+        self._assets = assets
+        self._blob = re.compile(
+            rf"https://[^/]+\.blob\.{re.escape(container_hosts)}/[^/]+/(?P<path>.*)"
+        )
+
+    def path(self, uri: str) -> Path:
+        """The path of an address; whether anything is there is for the reader to find out.
+
+        Raises Unresolvable: an asset that does not exist, or a kind of address that is not known.
+        """
+        if match := DATASTORE.fullmatch(uri):
+            return self._storage.path(match["datastore"], match["path"])
+        if match := JOB_OUTPUT.fullmatch(uri):
+            below = f"azureml/{match['job']}/{match['output']}/{match['below']}"
+            return self._storage.path("workspaceblobstore", below.rstrip("/"))
+        if match := self._blob.fullmatch(uri):
+            return self._storage.path("workspaceblobstore", match["path"])
+        return self._asset(uri)
+
+    def _asset(self, uri: str) -> Path:
+        match = ASSET.fullmatch(uri) or SHORT_ASSET.fullmatch(uri)
+        if match is None:
+            raise Unresolvable(f"The address '{uri}' is not one that this workspace can read.")
+        kinds = [match["kind"]] if "kind" in match.groupdict() else ["data", "models"]
+        for kind in kinds:
+            address = self._assets.uri(kind, match["name"], match["version"])
+            if address:
+                return self.path(address)
+        raise Unresolvable(
+            f"Asset '{match['name']}' version '{match['version']}' is not in the workspace."
+        )
+
+
+def registry_model(uri: str) -> str | None:
+    """The name of the registry's model that the address means, if it means one."""
+    match = REGISTRY_MODEL.fullmatch(uri)
+    return match["name"] if match else None

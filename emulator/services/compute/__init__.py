@@ -1,0 +1,1 @@
+"""Clusters, their nodes, and the region's sizes and quotas."""

@@ -1,0 +1,1 @@
+"""How the cloud describes itself, and where its services are."""

@@ -1,0 +1,1 @@
+"""Managed identity: tokens for whoever runs on this machine."""

@@ -1,0 +1,1 @@
+"""Pipeline jobs: accepted, run as real processes, told about."""

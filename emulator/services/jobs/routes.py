@@ -1,0 +1,168 @@
+"""Jobs on ARM: submit, get, list, cancel, delete. Only the catalogue's component is run."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from emulator.catalogue import Catalogue
+from emulator.clock import Clock
+from emulator.configuration import Configuration
+from emulator.protocol.errors import ArmError, NotEmulated
+from emulator.protocol.operations import Operations
+from emulator.protocol.paging import page
+from emulator.protocol.resources import WORKSPACE
+from emulator.protocol.routing import Routes
+from emulator.services.compute.clusters import Clusters
+from emulator.services.jobs import records
+from emulator.services.jobs.records import ENDED, Jobs, Record
+from emulator.services.jobs.runner import Runner
+from emulator.services.jobs.submission import (
+    NotOffered,
+    Refused,
+    component_name,
+    submission,
+    the_node,
+    updated,
+)
+
+PATH = WORKSPACE + "/jobs/{name}"
+
+
+@dataclass(frozen=True)
+class JobService:
+    """What the routes of jobs ask."""
+
+    config: Configuration
+    clock: Clock
+    catalogue: Catalogue
+    operations: Operations
+    clusters: Clusters
+    jobs: Jobs
+    runner: Runner
+
+
+def find(jobs: Jobs, request: Request) -> Record:
+    """The pipeline job or step that the path names. Raises ArmError 404."""
+    name = request.path_params["name"]
+    record = jobs.get(name)
+    if record is None:
+        raise ArmError(404, "UserError", f"Job {name} was not found.")
+    return record
+
+
+def scope(request: Request) -> str:
+    """The workspace's ARM id, as it is written everywhere."""
+    names = request.path_params
+    return (
+        f"/subscriptions/{names['subscription']}/resourceGroups/{names['group']}"
+        f"/providers/Microsoft.MachineLearningServices/workspaces/{names['workspace']}"
+    )
+
+
+def resource(service: JobService, record: Record) -> dict[str, Any]:
+    """The job as ARM shows it."""
+    config = service.config
+    tracking = f"azureml://{config.api_host}/mlflow/v1.0{record['workspace']}?"
+    return records.arm_job(record, f"https://{config.studio_host}", config.tenant_id, tracking)
+
+
+async def put_job(service: JobService, request: Request) -> Response:
+    """Accept a new job (201), or edit one that exists (200), which starts nothing."""
+    body = (await request.json()).get("properties") or {}
+    if body.get("jobType") != "Pipeline":
+        raise NotEmulated(f"Job type '{body.get('jobType')}'; this emulator runs 'Pipeline'.")
+    name = request.path_params["name"]
+    record = service.jobs.get(name)
+    try:
+        if record is not None:
+            record = updated(record, body)
+            service.jobs.put(record)
+            return JSONResponse(resource(service, record))
+        component = _component(service.catalogue, body)
+        clusters = {cluster["name"]: cluster for cluster in service.clusters.all()}
+        now = service.clock.now()
+        made = submission(scope(request), name, body, component, clusters, now)
+    except NotOffered as kind:
+        raise NotEmulated(f"A job with {kind}.") from kind
+    except Refused as refused:
+        raise ArmError(400, "UserError", str(refused)) from refused
+    for new in (*made.steps, made.job):
+        service.jobs.put(new)
+    await service.runner.submit(name)
+    return JSONResponse(resource(service, made.job), status_code=201)
+
+
+async def get_job(service: JobService, request: Request) -> Response:
+    return JSONResponse(resource(service, find(service.jobs, request)))
+
+
+async def list_jobs(service: JobService, request: Request) -> Response:
+    """Pipeline jobs, newest first."""
+    jobs = [job for job in service.jobs.pipelines() if _listed(request, job)]
+    return page(request, [resource(service, job) for job in jobs])
+
+
+def _listed(request: Request, job: Record) -> bool:
+    if job["workspace"].lower() != scope(request).lower():
+        return False
+    query = request.query_params
+    view = query.get("listViewType") or "ActiveOnly"
+    if view != "All" and job["archived"] != (view == "ArchivedOnly"):
+        return False
+    if query.get("jobType") not in (None, "", "Pipeline"):
+        return False
+    return _tagged(job, query.get("tag"))
+
+
+def _tagged(job: Record, wanted: str | None) -> bool:
+    """``tag=key`` or ``tag=key=value``, as the service takes it."""
+    if not wanted:
+        return True
+    key, _, value = wanted.partition("=")
+    return key in job["tags"] and value in ("", job["tags"][key])
+
+
+async def cancel_job(service: JobService, request: Request) -> Response:
+    """Ask a job to stop; the operation ends when its process is gone. An ended job stays so."""
+    record = find(service.jobs, request)
+    if record["parent"] is not None:
+        raise NotEmulated("Cancelling one step; cancel its pipeline job.")
+    if record["status"] in ENDED:
+        return Response(status_code=200)
+    await service.runner.cancel(record["name"])
+    return service.operations.accept(request, "job.cancel", record["name"], None, 202)
+
+
+async def delete_job(service: JobService, request: Request) -> Response:
+    """Forget an ended job and its steps; deleting what is not there is success."""
+    record = service.jobs.get(request.path_params["name"])
+    if record is None or record["parent"] is not None:
+        return Response(status_code=204)
+    if record["status"] not in ENDED:
+        raise ArmError(409, "Conflict", f"Job {record['name']} is {record['status']}: cancel it.")
+    service.jobs.delete(record)
+    return Response(status_code=200)
+
+
+def _component(catalogue: Catalogue, body: Record) -> dict[str, Any]:
+    """The specification of the component that the job's node calls. Raises Refused, NotOffered."""
+    name, version = component_name(str(the_node(body)["componentId"]))
+    components = [
+        component
+        for component in catalogue.components
+        if component["name"] == name and version in ("latest", str(component["version"]))
+    ]
+    if not components:
+        raise Refused(f"Component '{name}' version '{version}' is not in the registry.")
+    return dict(components[0]["properties"]["componentSpec"])
+
+
+ROUTES: Routes[JobService] = [
+    ("GET", WORKSPACE + "/jobs", list_jobs),
+    ("GET", PATH, get_job),
+    ("PUT", PATH, put_job),
+    ("DELETE", PATH, delete_job),
+    ("POST", PATH + "/cancel", cancel_job),
+]

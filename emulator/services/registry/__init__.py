@@ -1,0 +1,1 @@
+"""The registry ``azureml``: models and components, read only."""

@@ -1,0 +1,84 @@
+"""An endpoint's own host: checks the key, picks a deployment, passes the request to its process."""
+
+import hmac
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from emulator.faults import Faults
+from emulator.protocol.routing import Routes
+from emulator.services.serving.endpoints import Serving, deployment_key, seconds
+from emulator.services.serving.scorers import Scorers
+
+DEFAULT_TIMEOUT_S = 5.0  # the service's, where a deployment names none
+
+
+@dataclass(frozen=True)
+class ScoringService:
+    """What an endpoint's own host asks."""
+
+    serving: Serving
+    faults: Faults
+
+
+async def score(service: ScoringService, request: Request) -> Response:
+    endpoint = service.serving.endpoint(str(request.url.hostname).split(".")[0])
+    if endpoint is None:
+        return Response("", status_code=404)
+    if not _authorised(service.serving, request, endpoint["name"]):
+        text = "Please provide the access token or key in the Authorization header."
+        return JSONResponse({"error": {"message": text}}, status_code=401)
+    wanted = request.headers.get("azureml-model-deployment")
+    name = wanted or service.serving.route(endpoint)
+    if name is None:
+        text = "No deployment has traffic; set the endpoint's traffic."
+        return JSONResponse({"error": {"message": text}}, status_code=404)
+    deployment = service.serving.deployment(endpoint["name"], name)
+    if deployment is None:
+        text = f"The deployment '{name}' does not exist."
+        return JSONResponse({"error": {"message": text}}, status_code=404)
+    settings = deployment["properties"].get("requestSettings") or {}
+    timeout = seconds(settings.get("requestTimeout") or "") or DEFAULT_TIMEOUT_S
+    scorers = service.serving.scorers
+    if service.faults.take("scorer_crashes", "request"):
+        await scorers.crash(deployment_key(endpoint["name"], deployment["name"]))
+    return await _forward(scorers, request, deployment, timeout)
+
+
+def _authorised(serving: Serving, request: Request, endpoint: str) -> bool:
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    keys = serving.keys(endpoint).values()
+    return scheme.lower() == "bearer" and any(hmac.compare_digest(given, key) for key in keys)
+
+
+async def _forward(
+    scorers: Scorers, request: Request, deployment: dict[str, Any], timeout: float
+) -> Response:
+    port = scorers.port(deployment_key(deployment["endpoint"], deployment["name"]))
+    named = {"azureml-model-deployment": deployment["name"]}
+    if port is None:
+        return Response("no healthy upstream", status_code=503, headers=named)
+    url = f"http://127.0.0.1:{port}{request.url.path}"
+    try:
+        answer = await scorers.http.request(
+            request.method,
+            url,
+            content=await request.body(),
+            headers={"Content-Type": request.headers.get("content-type", "application/json")},
+            timeout=timeout,
+        )
+    except httpx.TimeoutException:
+        return Response("upstream request timeout", status_code=408, headers=named)
+    except httpx.HTTPError:
+        return Response("upstream connect error", status_code=502, headers=named)
+    kind = answer.headers.get("content-type", "application/json")
+    return Response(answer.content, answer.status_code, named, kind)
+
+
+ROUTES: Routes[ScoringService] = [
+    ("GET", "/", score),
+    ("POST", "/score", score),
+]

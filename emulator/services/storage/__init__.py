@@ -1,0 +1,1 @@
+"""The storage account: blobs, who may touch them, and the datastores that name them."""

@@ -1,0 +1,1 @@
+"""Run history and MLflow: what runs said about themselves."""

@@ -1,0 +1,1 @@
+"""The workspace itself, and what its caller may do there."""
