@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 # More than two cores: many tests wait.
 PYTEST_WORKERS ?= 3
 POOL_TYPE ?= process
+BENCHMARKS ?= imports overhead wall growth waiting
 
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
@@ -53,7 +54,10 @@ reap: $(READY)  ## delete what no living run owns (REAP=--dry-run only says so)
 	$(BIN)/python -m flows.reap $(REAP)
 
 bench: $(READY)  ## the flow against the tutorial, its limit and Prefect; 20 minutes
-	$(BIN)/python -m benchmarks.flow
+	@failed=; for group in $(BENCHMARKS); do \
+		$(BIN)/python -m "benchmarks.$$group" || failed="$$failed $$group"; \
+	done; \
+	test -z "$$failed" || { echo "could not be measured:$$failed" >&2; exit 1; }
 
 bench-data: $(READY)  ## data preparation at the dataset's full size
 	$(BIN)/python -m benchmarks.data

@@ -15,18 +15,12 @@ from dataclasses import dataclass
 
 from emulator.latency import Profile
 
+TO_THE_JOB = ("job.queue", "compute.start_node")
+AFTER_THE_JOB = ("deployment.create", "endpoint.update", "endpoint.delete")
+#: What is left once everything overlaps that can.
+PATH = (*TO_THE_JOB, *AFTER_THE_JOB)
 #: What the tutorial's calls wait for one after another, once each.
-SEQUENCE = (
-    "compute.create",
-    "job.queue",
-    "compute.start_node",
-    "endpoint.create",
-    "deployment.create",
-    "endpoint.update",
-    "endpoint.delete",
-)
-#: What is left of these once everything overlaps that can.
-PATH = tuple(one for one in SEQUENCE if one not in ("compute.create", "endpoint.create"))
+SEQUENCE = ("compute.create", "endpoint.create", *PATH)
 
 
 @dataclass(frozen=True)
@@ -42,15 +36,13 @@ class Measured:
 def seconds(profile: Profile, measured: Measured, *, cluster_there: bool) -> float:
     """Return the critical path in real seconds, the profile's latencies scaled."""
 
-    def latency(name: str) -> float:
-        return profile.seconds(name) * profile.time_scale
+    def latency(*names: str) -> float:
+        return sum(map(profile.seconds, names)) * profile.time_scale
 
     compute = 0.0 if cluster_there else latency("compute.create")
     before = max(compute, measured.data + measured.upload)
-    job = max(measured.job + latency("job.queue") + latency("compute.start_node"),
-              latency("endpoint.create"))  # fmt: skip
-    after = sum(latency(name) for name in PATH if name not in ("job.queue", "compute.start_node"))
-    return before + job + after + measured.scoring
+    job = max(measured.job + latency(*TO_THE_JOB), latency("endpoint.create"))
+    return before + job + latency(*AFTER_THE_JOB) + measured.scoring
 
 
 def at_full_scale(
@@ -60,5 +52,5 @@ def at_full_scale(
 
     ``waited_for`` are the latencies that the measured program had to wait for.
     """
-    names = [one for one in waited_for if not (cluster_there and one == "compute.create")]
-    return wall + sum(profile.seconds(one) for one in names) * (1 - profile.time_scale)
+    names = [name for name in waited_for if not (cluster_there and name == "compute.create")]
+    return wall + sum(profile.seconds(name) for name in names) * (1 - profile.time_scale)

@@ -1,266 +1,118 @@
-"""Data preparation at the dataset's full size: ours, the tutorial's way, and the floor.
+"""``make bench-data``: data preparation at the dataset's full size, three ways.
 
-``python -m benchmarks.data`` makes the dataset (once), serves it from the Hub stand-in and runs
-each case in a fresh process with an empty cache, at loopback speed and over a held link. It prints
-a line per case and the ratios, and writes them to ``var/bench/data.json``.
+Ours, the tutorial's way and the floor (``benchmarks.data_cases``), each in a fresh process with an
+empty cache, at loopback speed and over a line of 100 MB/s. The dataset is made once and served from
+the Hub stand-in. Prints a table of the cases and writes the ratios into ``var/bench/report.json``.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import resource
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from benchmarks.data_set import make
-from emulator.services.hub.conversations import DATASET
+from benchmarks.program import run_program
+from benchmarks.report import BENCH, Figure, main, markdown
+from benchmarks.stage import Hub, folder_of, hub, own_folders
 
-ROOT = Path(__file__).parent.parent
-BENCH = ROOT / "var" / "bench"
-HELD = 100e6
+#: Bytes a second.
+LINES = {"loopback": None, "held": 100e6}
 CASES = {
-    "a: the tutorial's way, 5 %": ("tutorial", 5),
-    "b: ours, 5 %": ("ours", 5),
-    "d: the floor, 5 %": ("floor", 5),
-    "a: the tutorial's way, 100 %": ("tutorial", 100),
-    "c: ours, 100 %": ("ours", 100),
-    "d: the floor, 100 %": ("floor", 100),
-    "e: ours, 5 %, second run, cached": ("cached", 5),
+    "(a) the tutorial's way, 5 %": ("tutorial", 5),
+    "(b) ours, 5 %": ("ours", 5),
+    "(d) the floor, 5 %": ("floor", 5),
+    "(a) the tutorial's way, 100 %": ("tutorial", 100),
+    "(c) ours, 100 %": ("ours", 100),
+    "(d) the floor, 100 %": ("floor", 100),
+    "(e) ours, 5 %, second run: the task alone": ("cached", 5),
 }
-TARGETS = (
-    # name, numerator, denominator, field, links, at most
-    (
-        "5 %: wire, ours / tutorial",
-        "ours-5",
-        "tutorial-5",
-        "wire_bytes",
-        ("loopback", "held"),
-        0.08,
-    ),
-    ("5 %: wall, ours / tutorial", "ours-5", "tutorial-5", "wall_s", ("loopback",), 0.25),
-    ("5 %: wall, ours / tutorial", "ours-5", "tutorial-5", "wall_s", ("held",), 0.125),
-    ("5 %: peak, ours / tutorial", "ours-5", "tutorial-5", "peak_mb", ("loopback", "held"), 0.7),
-    (
-        "100 %: wall, ours / tutorial at 100 %",
-        "ours-100",
-        "tutorial-100",
-        "wall_s",
-        ("loopback", "held"),
-        0.5,
-    ),
-    (
-        "100 %: wall, ours / tutorial at 5 %",
-        "ours-100",
-        "tutorial-5",
-        "wall_s",
-        ("loopback", "held"),
-        0.5,
-    ),
-    ("100 %: wall, ours / floor", "ours-100", "floor-100", "wall_s", ("loopback", "held"), 2.0),
+#: Name, case, the case it is compared with, of what, at most on loopback and over the held line.
+RATIOS = (
+    ("5 %: wire, ours / tutorial", "ours-5", "tutorial-5", "wire_mb", (0.08, 0.08)),
+    ("5 %: wall, ours / tutorial", "ours-5", "tutorial-5", "wall_s", (0.25, 0.125)),
+    ("5 %: peak, ours / tutorial", "ours-5", "tutorial-5", "peak_mb", (0.7, 0.7)),
+    ("100 %: wall, ours / tutorial at 100 %", "ours-100", "tutorial-100", "wall_s", (0.5, 0.5)),
+    ("100 %: wall, ours / tutorial at 5 %", "ours-100", "tutorial-5", "wall_s", (0.5, 0.5)),
+    ("100 %: wall, ours / floor", "ours-100", "floor-100", "wall_s", (2.0, 2.0)),
 )
+HEAD = ["line", "case", "wall, s", "CPU, s", "peak, MB", "wire, MB", "rows/s"]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One case over one link; wall and CPU of its whole process, imports included."""
+class Case:
+    """One case over one line; wall and CPU of its whole process, imports included."""
 
+    line: str
     name: str
     key: str
-    link: str
     wall_s: float
     cpu_s: float
     peak_mb: float
-    wire_bytes: int
+    wire_mb: float
     rows: int
-    rows_per_s: float
+
+    def cells(self) -> list[str]:
+        """Return the case as a row of the page's table."""
+        speed = "" if self.key == "cached-5" else f"{self.rows / self.wall_s:.0f}"
+        used = f"{self.wall_s:.2f}", f"{self.cpu_s:.1f}", f"{self.peak_mb:.0f}"
+        return [self.line, self.name, *used, f"{self.wire_mb:.1f}", speed]
 
 
-class Server:
-    """The Hub stand-in in a process of its own, and its settings."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def set(self, bytes_per_second: float | None) -> None:
-        self._ask("PUT", {"bytes_per_second": bytes_per_second})
-
-    def sent(self) -> int:
-        return int(self._ask("GET")["sent"])
-
-    def _ask(self, method: str, body: Any = None) -> dict[str, Any]:
-        import httpx
-
-        answer = httpx.request(method, f"{self.url}/_settings", json=body, trust_env=False)
-        return dict(answer.raise_for_status().json())
+def measure(scale: float) -> tuple[list[Figure], dict[str, Any]]:
+    """Measure every case over both lines, and print them as a table."""
+    with folder_of("data") as folder, hub(make(BENCH / "hub", scale)) as source:
+        cases = [case for line in LINES for case in over(line, source, folder)]
+    print("\n" + markdown(HEAD, (case.cells() for case in cases)) + "\n")
+    return figures(cases), {"scale": scale, "cases": [asdict(case) for case in cases]}
 
 
-@contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """Serve the dataset from a process of its own, gone afterwards."""
-    command = [sys.executable, "-m", "emulator.services.hub", "--cache", str(BENCH / "cache")]
-    process = subprocess.Popen(
-        [*command, "--dataset", f"{DATASET}={folder}"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield Server(process.stdout.readline().strip().partition("=")[2])
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def measure(server: Server, name: str, link: str, prepared: Path) -> Measured:
-    """Run one case in a fresh process with empty caches."""
-    kind, percentage = CASES[name]
-    server.set(HELD if link == "held" else None)
-    home = Path(tempfile.mkdtemp(dir=BENCH, prefix="case-"))
-    env = {
-        **os.environ,
-        "HF_ENDPOINT": server.url,
-        "HF_HOME": str(home / "hf"),
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-        "FLOOR_BYTES_FROM": str(prepared),
-        "PREFECT_HOME": str(home / "prefect"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }
-    command = [sys.executable, "-m", "benchmarks.data_cases", kind, str(percentage), str(home)]
-    began = time.monotonic()
-    try:
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        said = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise SystemExit(f"case '{name}' over {link} failed with {process.returncode}")
-        rows, peak, *seconds = said.splitlines()[-1].split()
-        wall = float(seconds[0]) if seconds else wall  # of the cached run: its task alone
+def over(line: str, source: Hub, folder: Path) -> Iterator[Case]:
+    """Run every case in a process of its own; what ours wrote is kept, the floor writes it too."""
+    for name, (kind, percentage) in CASES.items():
+        home = Path(tempfile.mkdtemp(dir=folder))
+        kept = folder / "prepared" / str(percentage)
+        env = {
+            **own_folders(home),
+            "HF_ENDPOINT": source.url,
+            "FLOOR_BYTES_FROM": str(kept),
+            "PREFECT_HOME": str(home / "prefect"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        }
+        source.hold(LINES[line])
+        ran = run_program("benchmarks.data_cases", home, env, kind, str(percentage))
         if kind == "ours":
-            keep_prepared(home / "out", prepared / str(percentage))
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-    return _measured(
-        name, f"{kind}-{percentage}", link, wall, usage, int(peak), server.sent(), int(rows)
-    )
+            shutil.rmtree(kept, ignore_errors=True)
+            kept.parent.mkdir(exist_ok=True)
+            prepared = next(path for path in (home / "data").iterdir() if path.is_dir())
+            shutil.move(prepared, kept)
+        shutil.rmtree(home)
+        measured = {"wall_s": round(ran.wall_s, 2), "wire_mb": source.sent() / 1e6, **ran.left}
+        case = Case(line, name, f"{kind}-{percentage}", **measured)
+        print(f"{line}, {name}: {case.wall_s:.2f} s", flush=True)
+        yield case
 
 
-def keep_prepared(out: Path, target: Path) -> None:
-    """Keep what ours wrote: the floor writes the same bytes."""
-    shutil.rmtree(target, ignore_errors=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    next(path for path in out.iterdir() if path.is_dir()).rename(target)
-
-
-def _measured(
-    name: str,
-    key: str,
-    link: str,
-    wall: float,
-    usage: resource.struct_rusage,
-    peak: int,
-    wire: int,
-    rows: int,
-) -> Measured:
-    return Measured(
-        name=name,
-        key=key,
-        link=link,
-        wall_s=round(wall, 2),
-        cpu_s=round(usage.ru_utime + usage.ru_stime, 2),
-        peak_mb=round(peak / 1024, 1),
-        wire_bytes=wire,
-        rows=rows,
-        rows_per_s=round(rows / wall),
-    )
-
-
-def ratios(cases: list[Measured]) -> dict[str, dict[str, float | bool]]:
-    """Return each target's ratio (of the cached run its figures), its limit, whether it holds."""
-    by = {(case.key, case.link): asdict(case) for case in cases}
-    found: dict[str, dict[str, float | bool]] = {}
-    for name, upper, lower, figure, links, limit in TARGETS:
-        for link in links:
-            if (upper, link) in by and (lower, link) in by:
-                ratio = by[upper, link][figure] / by[lower, link][figure]
-                found[f"{name} ({link})"] = _held(ratio, limit)
-    for case in cases:
-        if case.key == "cached-5":
-            found[f"cached: seconds of the task ({case.link})"] = _held(case.wall_s, 1.0)
-            found[f"cached: bytes over the wire ({case.link})"] = _held(case.wire_bytes, 0)
-    return found
-
-
-def _held(figure: float, limit: float) -> dict[str, float | bool]:
-    return {"ratio": round(figure, 4), "at_most": limit, "holds": figure <= limit}
-
-
-def main() -> None:
-    """Measure, print, and write ``var/bench/data.json``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the dataset's rows")
-    parser.add_argument("--link", choices=["loopback", "held"], help="only one of the two")
-    options = parser.parse_args()
-    folder = make(BENCH / "hub", options.scale)
-    links = [options.link] if options.link else ["loopback", "held"]
-    cases: list[Measured] = []
-    prepared = Path(tempfile.mkdtemp(dir=BENCH, prefix="prepared-"))
-    try:
-        with serving(folder) as server:
-            for link in links:
-                for name in CASES:
-                    cases.append(measure(server, name, link, prepared))
-                    _print(cases[-1])
-    finally:
-        shutil.rmtree(prepared, ignore_errors=True)
-    _report(cases, options.scale)
-
-
-def _print(case: Measured) -> None:
-    print(
-        f"{case.link:8}  {case.name:32} {case.wall_s:7.2f} s  cpu {case.cpu_s:7.2f} s  "
-        f"peak {case.peak_mb:6.0f} MB  wire {case.wire_bytes / 1e6:7.1f} MB  "
-        f"{case.rows} rows  {case.rows_per_s} rows/s",
-        flush=True,
-    )
-
-
-def _report(cases: list[Measured], scale: float) -> None:
-    found = ratios(cases)
-    for name, one in found.items():
-        print(f"{one['ratio']:8.4f}  at most {one['at_most']:<6} {one['holds']!s:5}  {name}")
-    packages = ("datasets", "huggingface_hub", "pyarrow", "orjson")
-    report = {
-        "cases": [asdict(case) for case in cases],
-        "ratios": found,
-        "scale": scale,
-        "machine": {
-            "cpus": os.cpu_count(),
-            "load": os.getloadavg(),
-            "platform": platform.platform(),
-            "python": platform.python_version(),
-            **{name: version(name) for name in packages},
-        },
-    }
-    (BENCH / "data.json").write_text(json.dumps(report, indent=1))
-    print(f"written to {(BENCH / 'data.json').relative_to(ROOT)}")
+def figures(cases: list[Case]) -> list[Figure]:
+    """Return each target's ratio, and what the cached run took."""
+    by = {(case.key, case.line): case for case in cases}
+    ratios = [
+        Figure(
+            f"{name} ({line})",
+            getattr(by[ours, line], field) / getattr(by[theirs, line], field),
+            at_most=at_most[position],
+        )
+        for name, ours, theirs, field, at_most in RATIOS
+        for position, line in enumerate(LINES)
+    ]
+    cached = [by["cached-5", line] for line in LINES]
+    seconds = [Figure(f"cached: seconds of the task ({x.line})", x.wall_s, "s", 1) for x in cached]
+    wire = [Figure(f"cached: over the wire ({x.line})", x.wire_mb, "MB", 0) for x in cached]
+    return [*ratios, *seconds, *wire]
 
 
 if __name__ == "__main__":
-    main()
+    main("data", measure, __doc__, scale=(1.0, "share of the dataset's rows"))

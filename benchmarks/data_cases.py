@@ -1,30 +1,30 @@
-"""The cases of ``benchmarks.data``, each a process of its own: ``CASE PERCENTAGE FOLDER``.
+"""What ``benchmarks.data`` measures, each case a process of its own.
 
-Prints the rows that it wrote, its peak of resident memory in KiB, and for ``cached`` its seconds.
-Everything a case imports, it imports itself.
+Leaves the rows that it wrote. Everything a case imports, it imports itself.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.program import arguments, leave
+from benchmarks.tiny import DATASET
 
 if TYPE_CHECKING:
     from workspace.cleaning import Batch
 
-DATASET = "HuggingFaceH4/ultrachat_200k"
 #: The floor writes as much for each batch as ours does, in pieces of this many bytes.
 PIECE = 4 * 2**20
 
 
-def tutorial(percentage: int, folder: Path) -> int:
+def tutorial(percentage: int, folder: Path) -> dict[str, Any]:
     """Download everything, keep a slice of each split: what the tutorial's program does."""
     from datasets import get_dataset_split_names, load_dataset
 
@@ -33,19 +33,18 @@ def tutorial(percentage: int, folder: Path) -> int:
         some = load_dataset(DATASET, split=f"{split}[0%:{percentage}%]")
         some.to_json(folder / f"{split}.jsonl")
         rows += some.num_rows
-    return rows
+    return {"rows": rows}
 
 
-def ours(percentage: int, folder: Path) -> int:
+def ours(percentage: int, folder: Path) -> dict[str, Any]:
     """Prepare the same rows as the flow does."""
     from workspace.dataset import DataChoice
     from workspace.preparation import prepare
 
-    prepared = prepare(DataChoice(percentage=percentage), folder / "out")
-    return sum(prepared.rows.values())
+    return {"rows": sum(prepare(DataChoice(percentage=percentage), folder).rows.values())}
 
 
-def floor(percentage: int, folder: Path) -> int:
+def floor(percentage: int, folder: Path) -> dict[str, Any]:
     """Read the row groups that are needed and write the same bytes, with nothing in between.
 
     The bytes are those that ``ours`` wrote: nothing is converted, checked or hashed.
@@ -57,26 +56,25 @@ def floor(percentage: int, folder: Path) -> int:
 
     choice = DataChoice(percentage=percentage)
     source = open_source(choice)
-    found = {name: source.split(name) for name in choice.splits}
+    splits = [source.split(name) for name in choice.splits]
     readings = chain.from_iterable(
-        split.readings(select(choice, split.rows), choice) for split in found.values()
+        split.readings(select(choice, split.rows), choice) for split in splits
     )
-    made = Path(os.environ["FLOOR_BYTES_FROM"]) / str(percentage)
+    made = Path(os.environ["FLOOR_BYTES_FROM"])
     pieces = chain.from_iterable(_pieces(made / f"{name}.jsonl") for name in choice.splits)
     rows = 0
     with ThreadPoolExecutor(WORKERS) as pool, (folder / "floor.jsonl").open("wb") as out:
         for batch in _bounded(pool, readings, WORKERS):
             rows += len(batch.positions)
             out.write(next(pieces, b""))
-        for piece in pieces:
-            out.write(piece)
-    return rows
+        out.writelines(pieces)
+    return {"rows": rows}
 
 
-def cached(percentage: int, folder: Path) -> tuple[int, float]:
+def cached(percentage: int, _: Path) -> dict[str, Any]:
     """Prepare twice through Prefect; return the second run's rows and seconds of its task.
 
-    The Hub's counters begin anew before the second run, so they hold what that one moved.
+    The Hub's count begins anew before the second run, so it holds what that one moved.
     """
     import httpx
     from prefect import flow
@@ -86,21 +84,15 @@ def cached(percentage: int, folder: Path) -> tuple[int, float]:
     from workspace.dataset import DataChoice
 
     @flow
-    def preparing() -> tuple[int, float]:
+    def preparing() -> dict[str, Any]:
         began = time.perf_counter()
         rows = sum(prepare_data(DataChoice(percentage=percentage)).rows.values())
-        return rows, time.perf_counter() - began
+        return {"rows": rows, "wall_s": round(time.perf_counter() - began, 2)}
 
-    os.environ["FINETUNE_DATA"] = str(folder / "out")
     with prefect_test_harness(server_startup_timeout=180):
         preparing()
         httpx.put(f"{os.environ['HF_ENDPOINT']}/_settings", json={}, trust_env=False)
         return preparing()
-
-
-def peak_kb() -> int:
-    """Return the most memory that this process held; not getrusage, which counts its parent's."""
-    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 
 
 def _pieces(file: Path) -> Iterator[bytes]:
@@ -121,10 +113,19 @@ def _bounded(
         yield waiting.popleft().result()
 
 
+CASES = {"tutorial": tutorial, "ours": ours, "floor": floor, "cached": cached}
+
+
+def main() -> None:
+    """Run one case in the folder that ``FINETUNE_DATA`` names."""
+    parser = arguments("benchmarks.data_cases", __doc__)
+    parser.add_argument("case", choices=CASES)
+    parser.add_argument("percentage", type=int)
+    given = parser.parse_args()
+    folder = Path(os.environ["FINETUNE_DATA"])
+    folder.mkdir(parents=True)
+    leave(given.left, **CASES[given.case](given.percentage, folder))
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "cached":
-        rows, seconds = cached(int(sys.argv[2]), Path(sys.argv[3]))
-        print(rows, peak_kb(), seconds)
-    else:
-        run = {"tutorial": tutorial, "ours": ours, "floor": floor}[sys.argv[1]]
-        print(run(int(sys.argv[2]), Path(sys.argv[3])), peak_kb())
+    main()

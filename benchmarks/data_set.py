@@ -6,9 +6,7 @@ as the real ones do (about 3 KB a row, snappy); their lengths are lognormal, as 
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -27,7 +25,6 @@ SPLITS = {
     "train_gen": (256_032, 3),
     "test_gen": (28_304, 1),
 }
-ROWS = sum(rows for rows, _ in SPLITS.values())
 ROWS_PER_GROUP = 1000
 SEED = 20231030
 #: Part of the folder's name: another way of making the rows is another folder.
@@ -40,17 +37,14 @@ def make(root: Path, scale: float = 1.0) -> Path:
     if target.is_dir():
         return target
     root.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=root, prefix=".making-"))
-    try:
+    with tempfile.TemporaryDirectory(dir=root, prefix=".making-") as making:
+        part = Path(making) / "files"
         sizes = {
             name: _write_split(part, name, round(rows * scale), shards)
             for name, (rows, shards) in SPLITS.items()
         }
         (part / "README.md").write_text(readme(sizes))
-        os.rename(part, target)
-    except BaseException:
-        shutil.rmtree(part)
-        raise
+        part.rename(target)
     return target
 
 
@@ -58,7 +52,7 @@ def _write_split(folder: Path, name: str, rows: int, shards: int) -> tuple[int, 
     """Write a split's shards; return its rows and their bytes in memory."""
     import pyarrow.parquet as pq
 
-    (folder / "data").mkdir(exist_ok=True)
+    (folder / "data").mkdir(parents=True, exist_ok=True)
     source = Source(f"{SEED}-{name}")
     size = 0
     for shard in range(shards):
@@ -119,7 +113,3 @@ def _words(source: random.Random, count: int) -> Iterator[str]:
     for word in source.choices(known, weights, k=count):
         yield word
         yield source.choice(separators)
-
-
-if __name__ == "__main__":
-    print(make(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 1.0))

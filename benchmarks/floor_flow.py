@@ -31,8 +31,7 @@ def _does_nothing(name: str) -> Task[..., str]:
 def floor(tasks: int = HEAD + 11) -> str:
     """Begin and end so many tasks, as a fine-tune does."""
     _does_nothing("connect")()
-    gates = [_does_nothing(f"gate {number}").submit() for number in range(GATES)]
-    for gate in gates:
+    for gate in [_does_nothing(f"gate {number}").submit() for number in range(GATES)]:
         gate.result()
     _does_nothing("publish the plan")()
     compute = _does_nothing("compute").submit()

@@ -1,127 +1,83 @@
 """What grows: ten times the rows, and ten thousand earlier runs, jobs and models.
 
-``python -m benchmarks.growth``. Whole runs against an emulator without latency, split as
-``benchmarks.overhead`` does, so that nothing hides behind a wait. First at 5 % of the rows and at
-50 %, each with nothing cached; then at 5 % again, with everything cached, before and after the
-databases of Prefect and of the emulator have been filled (``benchmarks.earlier``: straight into
-their files, while both are stopped).
+How that is measured: docs/performance.md, *Growth*.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
-from benchmarks.data import serving
 from benchmarks.data_set import make
 from benchmarks.earlier import add_flow_runs, add_jobs_and_models
-from benchmarks.figures import BENCH, Figure, load_now, publish
-from benchmarks.flow_runs import run_flow
-from benchmarks.overhead import POLL_S, Parts, begin_one, parts
-from benchmarks.stage import Stage, folder_of, stage
-from benchmarks.tiny import PERCENTAGE, fine_tune_parameters
-from benchmarks.wall import SCALE, step_seconds
+from benchmarks.overhead import FINE_TUNE, POLL_S, REFUSED, begin, parts
+from benchmarks.report import BENCH, Figure, main
+from benchmarks.runs import Timed, run_flow
+from benchmarks.stage import Stage, folder_of, hub, stage
+from benchmarks.tiny import PERCENTAGE, SCALE, fine_tune_parameters
 
-EARLIER = 10_000
 TIMES_THE_ROWS = 10
 #: Steps whose growth is named, and from how many seconds on.
 NAMED, LEAST_S = 4, 0.1
 
 
-@dataclass(frozen=True)
-class Grown:
-    """One run: how it was split, and its steps' seconds."""
-
-    name: str
-    parts: Parts
-    steps: dict[str, float]
-    flow_run: str
-
-
 def measure(earlier: int) -> tuple[list[Figure], dict[str, Any]]:
     """Measure both kinds of growth."""
-    with folder_of("growth") as folder, serving(make(BENCH / "hub", SCALE)) as hub:
-        with stage(folder, HF_ENDPOINT=hub.url) as here:
-            few = run(here, "5 % of the rows", PERCENTAGE)
-            many = run(here, "50 % of the rows", PERCENTAGE * TIMES_THE_ROWS)
-            before = run(here, "nothing earlier", PERCENTAGE)
-            begun = begin_one(here)
-        rows = fill(folder, before.flow_run, earlier)
+    with folder_of("growth") as folder, hub(make(BENCH / "hub", SCALE)) as data:
+        with stage(folder, HF_ENDPOINT=data.url) as here:
+            few = run(here, PERCENTAGE)
+            many = run(here, PERCENTAGE * TIMES_THE_ROWS)
+            before = run(here, PERCENTAGE)
+            begun = begin(here, FINE_TUNE, REFUSED, times=2)[-1].ours_s
+        rows = add_flow_runs(folder / "prefect" / "prefect.db", before.id, earlier)
+        rows |= add_jobs_and_models(folder / "emulator" / "state.db", earlier)
         started = time.monotonic()
-        with stage(folder, HF_ENDPOINT=hub.url) as here:
+        with stage(folder, HF_ENDPOINT=data.url) as here:
             start = time.monotonic() - started
-            first = run(here, f"{earlier} earlier ones, first", PERCENTAGE)
-            after = run(here, f"{earlier} earlier ones", PERCENTAGE)
-            begun_after = begin_one(here)
+            first = run(here, PERCENTAGE)
+            after = run(here, PERCENTAGE)
+            begun_after = begin(here, FINE_TUNE, REFUSED, times=2)[-1].ours_s
     figures = [
-        *_compared("10 x the rows", few, many),
+        *_compared(f"{TIMES_THE_ROWS} x the rows", few, many),
         *_compared(f"{earlier} earlier runs, jobs, models", before, after),
-        Figure(
-            f"{earlier} earlier ones: taken to first step / before",
-            begun_after.ours_s / begun.ours_s,
-            note=f"{begun.ours_s:.2f} s, then {begun_after.ours_s:.2f} s",
-        ),
+        _grown(f"{earlier} earlier ones: taken to first step", begun, begun_after),
         Figure(f"{earlier} earlier ones: emulator and Prefect server start", start, "s"),
     ]
-    runs = [asdict(one) for one in (few, many, before, first, after)]
-    return figures, {"runs": runs, "rows": rows, "begun": [asdict(begun), asdict(begun_after)]}
+    runs = {"few": few, "many": many, "before": before, "first": first, "after": after}
+    told = {name: {**asdict(parts(timed)), "steps": timed.seconds} for name, timed in runs.items()}
+    return figures, {"runs": told, "rows": rows}
 
 
-def run(here: Stage, name: str, percentage: float) -> Grown:
+def run(here: Stage, percentage: float) -> Timed:
     """Run the flow once in a fresh process."""
-    given = json.dumps(fine_tune_parameters(POLL_S, percentage))
-    ran = run_flow(here, given)
-    found = Grown(name, parts(ran), step_seconds(ran), str(ran.left["id"]))
-    print(f"{name}: {found.parts.wall_s:.1f} s", flush=True)
-    return found
+    ran = run_flow(here, json.dumps(fine_tune_parameters(POLL_S, percentage)))
+    print(f"{percentage} % of the rows: {ran.process.wall_s:.1f} s", flush=True)
+    return ran
 
 
-def fill(folder: Path, flow_run: str, count: int) -> dict[str, int]:
-    """Put the earlier ones into both databases; return the rows that they hold then."""
-    began = time.monotonic()
-    rows = add_flow_runs(folder / "prefect" / "prefect.db", flow_run, count)
-    rows |= add_jobs_and_models(folder / "emulator" / "state.db", count)
-    print(f"filled in {time.monotonic() - began:.0f} s: {rows}", flush=True)
-    return rows
-
-
-def _compared(name: str, before: Grown, after: Grown) -> list[Figure]:
-    was, now = before.parts, after.parts
+def _compared(name: str, before: Timed, after: Timed) -> list[Figure]:
+    was, now = parts(before), parts(after)
     return [
-        Figure(
-            f"{name}: whole run / before", now.wall_s / was.wall_s,
-            note=f"{was.wall_s:.1f} s, then {now.wall_s:.1f} s; {_grew(before, after)}",
-        ),
-        Figure(
-            f"{name}: in calls and pauses / before", now.calls_s / was.calls_s,
-            note=f"{was.calls_s:.1f} s, then {now.calls_s:.1f} s",
-        ),
-        Figure(
-            f"{name}: between steps / before", now.between_steps_s / was.between_steps_s,
-            note=f"{was.between_steps_s:.2f} s, then {now.between_steps_s:.2f} s",
-        ),
-    ]  # fmt: skip
+        _grown(f"{name}: whole run", was.wall_s, now.wall_s, f"; {_grew(before, after)}"),
+        _grown(f"{name}: in calls and pauses", was.calls_s, now.calls_s),
+        _grown(f"{name}: between steps", was.between_steps_s, now.between_steps_s),
+    ]
 
 
-def _grew(before: Grown, after: Grown) -> str:
+def _grown(name: str, was: float, now: float, more: str = "") -> Figure:
+    return Figure(f"{name} / before", now / was, note=f"{was:.2f} s, then {now:.2f} s{more}")
+
+
+def _grew(before: Timed, after: Timed) -> str:
     """Name the steps that grew most, with their seconds before and after."""
-    more = {name: now - before.steps.get(name, 0.0) for name, now in after.steps.items()}
-    most = [one for one in sorted(more, key=lambda one: -more[one])[:NAMED] if more[one] > LEAST_S]
-    told = (f"{one} {before.steps.get(one, 0.0):.1f} to {after.steps[one]:.1f} s" for one in most)
+    was, now = before.seconds, after.seconds
+    most = sorted(now, key=lambda name: was.get(name, 0.0) - now[name])[:NAMED]
+    grown = [name for name in most if now[name] - was.get(name, 0.0) > LEAST_S]
+    told = (f"{name} {was.get(name, 0.0):.1f} to {now[name]:.1f} s" for name in grown)
     return "grew: " + (", ".join(told) or "no step")
 
 
-def main() -> None:
-    """Measure, print, and write the report's part."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
-    parser.add_argument("--earlier", type=int, default=EARLIER, help="runs, jobs and models each")
-    load = load_now()
-    publish("growth", *measure(parser.parse_args().earlier), load)
-
-
 if __name__ == "__main__":
-    main()
+    main("growth", measure, __doc__, earlier=(10_000, "runs, jobs and models each"))

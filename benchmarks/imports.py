@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-from benchmarks.figures import ROOT, Figure, load_now, publish
+from benchmarks.report import ROOT, Figure, main
 
 MODULES = ("flows.fine_tune", "flows.plan", "flows.reap")
 FLOOR = "prefect"
@@ -21,8 +21,8 @@ LINE = re.compile(r"import time:\s*\d+ \|\s*(\d+) \| ( *)(\S+)")
 SCHEMAS = """
 import sys
 from deployments.declared import runner_deployments
-found = {one.name: one._parameter_openapi_schema for one in runner_deployments()}
-assert found["weekly"].model_dump()["definitions"], "the form has no fields"
+schemas = {made.name: made._parameter_openapi_schema for made in runner_deployments()}
+assert schemas["weekly"].model_dump()["definitions"], "the form has no fields"
 """
 NAMES = "print([name for name in {heavy!r} if name in sys.modules])"
 
@@ -43,25 +43,21 @@ def schema_seconds_and_heavy() -> tuple[float, list[str]]:
     return time.monotonic() - began, _heavy(done.stdout)
 
 
-def measure(times: int = 3) -> tuple[list[Figure], list[dict[str, Any]]]:
+def measure(times: int) -> tuple[list[Figure], dict[str, Any]]:
     """Measure each flow module, Prefect alone as the floor, and the schemas; medians."""
-    figures, details, floor = [], [], 0.0
+    figures, details, floor = [], {}, 0.0
     for module in (FLOOR, *MODULES):
         runs = [seconds_and_heavy(module) for _ in range(times)]
-        seconds, heavy = statistics.median(one for one, _ in runs), runs[-1][1]
+        details[module] = [seconds for seconds, _ in runs]
+        seconds, heavy = statistics.median(details[module]), runs[-1][1]
         floor = floor or seconds
-        details.append({"module": module, "seconds": round(seconds, 2), "heavy": heavy})
-        figures.append(Figure(f"import {module}", seconds, "s", note=_share(seconds / floor)))
+        share = f"{seconds / floor:.2f} x importing {FLOOR}"
+        figures.append(Figure(f"import {module}", seconds, "s", note=share))
         figures.append(Figure(f"import {module}: heavy libraries", len(heavy), "", 0, str(heavy)))
     seconds, heavy = schema_seconds_and_heavy()
-    details.append({"module": "schemas of prefect.yaml", "seconds": seconds, "heavy": heavy})
     figures.append(Figure("schemas of all deployments, a fresh process", seconds, "s"))
     figures.append(Figure("schemas: heavy libraries", len(heavy), "", 0, str(heavy)))
     return figures, details
-
-
-def _share(ratio: float) -> str:
-    return f"{ratio:.2f} x importing {FLOOR}"
 
 
 def _heavy(printed: str) -> list[str]:
@@ -74,11 +70,5 @@ def _python(*argv: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def main() -> None:
-    """Measure, print, and write the report's part."""
-    load = load_now()
-    publish("imports", *measure(), load)
-
-
 if __name__ == "__main__":
-    main()
+    main("imports", measure, __doc__, times=(3, "fresh processes each; medians count"))

@@ -1,30 +1,45 @@
-"""Where a case runs: an emulator, a Prefect server, folders of its own; gone afterwards."""
+"""Where a case runs: emulator, Prefect server, Hub stand-in, a folder; gone afterwards."""
 
 from __future__ import annotations
 
-import json
+import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from benchmarks.figures import BENCH, ROOT
+import httpx
+
+from benchmarks.report import BENCH, ROOT
 from deployments.local_stack import emulator, free_port, prefect_server, running
-from emulator.services.jobs.records import Jobs, Record
+from emulator.services.hub.conversations import DATASET
+from emulator.job_records import Jobs
 from emulator.store import Store
 
-#: Longest that one program of a case may take.
-PROGRAM_WITHIN_S = 900.0
+T = TypeVar("T")
 
 
-class CaseFailed(RuntimeError):
-    """A program of a case did not do its work: what it would have measured is worth nothing."""
+class NeverHappened(RuntimeError):
+    """Something was waited for and did not happen in time."""
+
+
+def until(what: str, look: Callable[[], T | None], within_s: float, every_s: float = 0.2) -> T:
+    """Return the first true thing that ``look`` sees.
+
+    Raises:
+        NeverHappened: it saw none within ``within_s`` seconds.
+    """
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if seen := look():
+            return seen
+        time.sleep(every_s)
+    raise NeverHappened(f"not within {within_s:.0f} s: {what}")
 
 
 @dataclass(frozen=True)
@@ -34,45 +49,33 @@ class Stage:
     folder: Path
     env: dict[str, str]
 
-    @property
-    def api(self) -> str:
-        return self.env["PREFECT_API_URL"]
+    def requests(self, after: int = 0) -> list[dict[str, Any]]:
+        """Return the requests that reached the emulator after the one of this number."""
+        url = f"{self.env['EMULATOR_ADMIN_URL']}/requests"
+        answer = httpx.get(url, params={"after": after}, trust_env=False, timeout=60)
+        return list(answer.raise_for_status().json()["requests"])
 
-    def ask(self, path: str) -> dict[str, Any]:
-        """Ask the emulator's admin routes."""
-        import httpx
-
-        answer = httpx.get(f"{self.env['EMULATOR_ADMIN_URL']}/{path}", trust_env=False, timeout=60)
-        return dict(answer.raise_for_status().json())
+    @contextmanager
+    def jobs(self) -> Iterator[Jobs]:
+        """The emulator's records of its jobs; it may run meanwhile."""
+        store = Store(self.folder / "emulator" / "state.db")
+        try:
+            yield Jobs(store)
+        finally:
+            store.close()
 
 
 @contextmanager
 def folder_of(name: str) -> Iterator[Path]:
-    """A folder for one group's cases; it goes afterwards, unless a case failed."""
+    """A folder for one group's cases; it stays if a case fails."""
     BENCH.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=BENCH, prefix=f"{name}-"))
     try:
         yield folder
-    except Exception:
+    except BaseException:
         print(f"what the programs said is in {folder.relative_to(ROOT)}", file=sys.stderr)
         raise
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
     shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def stage(folder: Path, *options: str, **env: str) -> Iterator[Stage]:
-    """An emulator with these options and a Prefect server on a free port; both kept in ``folder``.
-
-    Entered again on the same folder, both go on with the state that they left.
-    """
-    with (
-        emulator(folder / "emulator", "--weights", "tiny", "--preload", *options) as azure,
-        prefect_server(folder / "prefect", free_port()) as prefect,
-    ):
-        yield Stage(folder, {**azure, **prefect, **own_folders(folder), **env})
 
 
 def own_folders(folder: Path) -> dict[str, str]:
@@ -85,55 +88,49 @@ def own_folders(folder: Path) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True)
-class Ran:
-    """A program that ran to its end: real seconds of its process, and what it left as JSON."""
-
-    wall_s: float
-    began: float
-    ended: float
-    left: dict[str, Any]
-
-
-def run_program(module: str, where: Path, env: dict[str, str], *argv: str) -> Ran:
-    """Run a module in a fresh process that writes the JSON file it is given first.
-
-    Raises:
-        CaseFailed: it failed, or took too long; names its log.
-    """
-    where.mkdir(parents=True, exist_ok=True)
-    target = Path(tempfile.mkdtemp(dir=where, prefix="run-")) / "left.json"
-    log = target.with_name("log")
-    began = time.time()
-    with running([sys.executable, "-m", module, str(target), *argv], log, env) as process:
-        try:
-            code = process.wait(PROGRAM_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            raise CaseFailed(f"{module} took too long; see {log}") from None
-        ended = time.time()
-    if code or not target.exists():
-        raise CaseFailed(f"{module} ended with {code}; see {log}")
-    return Ran(ended - began, began, ended, json.loads(target.read_text(encoding="utf-8")))
+@contextmanager
+def emulator_alone(folder: Path, *options: str, **env: str) -> Iterator[Stage]:
+    """An emulator with these options, kept in ``folder``: entered again, it goes on from there."""
+    with emulator(folder / "emulator", "--weights", "tiny", "--preload", *options) as azure:
+        yield Stage(folder, {**azure, **own_folders(folder), **env})
 
 
 @contextmanager
-def records(state: Path) -> Iterator[Jobs]:
-    """The job records of the emulator of this state folder."""
-    store = Store(state / "state.db")
-    try:
-        yield Jobs(store)
-    finally:
-        store.close()
+def stage(folder: Path, *options: str, **env: str) -> Iterator[Stage]:
+    """The same, and a Prefect server on a free port, which is kept in ``folder`` too."""
+    with (
+        emulator_alone(folder, *options, **env) as here,
+        prefect_server(folder / "prefect", free_port()) as prefect,
+    ):
+        yield replace(here, env={**prefect, **here.env})
 
 
-def newest_job(state: Path) -> tuple[Record, list[Record]]:
-    """Return the newest pipeline job and its steps, as the emulator keeps them."""
-    with records(state) as jobs:
-        job = jobs.pipelines()[0]
-        return job, jobs.steps(job)
+@dataclass(frozen=True)
+class Hub:
+    """The Hub stand-in; it counts the bytes that it sends."""
+
+    url: str
+
+    def hold(self, bytes_per_second: float | None) -> None:
+        """Hold the line to this speed, None for no limit; the count begins anew."""
+        self._settings("PUT", {"bytes_per_second": bytes_per_second})
+
+    def sent(self) -> int:
+        """Return the bytes that were sent."""
+        return int(self._settings("GET")["sent"])
+
+    def _settings(self, method: str, body: Any = None) -> dict[str, Any]:
+        answer = httpx.request(method, f"{self.url}/_settings", json=body, trust_env=False)
+        return dict(answer.raise_for_status().json())
 
 
-def program_seconds(steps: list[Record]) -> float:
-    """Return how long the job's own programs ran, by the service's records."""
-    ended = [one for one in steps if one["started"] and one["ended"]]
-    return sum(float(one["ended"]) - float(one["started"]) for one in ended)
+@contextmanager
+def hub(dataset: Path) -> Iterator[Hub]:
+    """Serve the dataset from a process of its own."""
+    log = BENCH / "hub.log"
+    log.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "emulator.services.hub", "--cache", str(BENCH / "cache")]
+    with running([*command, "--dataset", f"{DATASET}={dataset}"], log):
+        address = re.compile(r"^HF_ENDPOINT=(.+)\n", re.MULTILINE)
+        said = until("the Hub stand-in is up", lambda: address.search(log.read_text()), 60)
+        yield Hub(said[1])

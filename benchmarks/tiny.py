@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+DATASET = "HuggingFaceH4/ultrachat_200k"
 MODEL = "Phi-3-mini-4k-instruct"
 CLUSTER = "gpu-cluster-big"
 SIZE = "Standard_ND40rs_v2"
 PERCENTAGE = 5
+#: Of the full dataset's rows where whole runs are measured.
+SCALE = 0.05
 #: Inputs of the component that make the training short; both ways are given the same.
 SHORT: dict[str, Any] = {"max_steps": 8, "max_seq_length": 96, "logging_steps": 1}
 NEW_TOKENS = 16

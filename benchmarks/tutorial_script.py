@@ -1,8 +1,8 @@
 """``python -m benchmarks.tutorial_script LEFT.json``: the same work by hand, a call after another.
 
 What somebody would write who follows Azure's tutorial: the plain SDK, nothing of ours between, and
-every call waited for before the next. It writes its data and its cache to ``SCRIPT_FOLDER`` and
-leaves the seconds of each step.
+every call waited for before the next. It writes its data to ``SCRIPT_FOLDER`` and leaves
+when it saw the job's end.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ import ast
 import json
 import os
 import random
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tiny import CLUSTER, MODEL, NEW_TOKENS, PERCENTAGE, SHORT, SIZE
+from benchmarks.program import arguments, leave
+from benchmarks.tiny import CLUSTER, DATASET, MODEL, NEW_TOKENS, PERCENTAGE, SHORT, SIZE
 
-DATASET = "HuggingFaceH4/ultrachat_200k"
 SPLITS = ("train_sft", "test_sft", "train_gen", "test_gen")
 COMPONENT = "chat_completion_pipeline"
 DEPLOYMENT = "demo"
@@ -36,55 +33,29 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-class Steps:
-    """How long each step took, in seconds, in order."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        self.seconds[name] = round(time.monotonic() - began, 2)
-
-
-def main(target: Path) -> None:
+def main() -> None:
     """Do it all once."""
+    given = arguments("benchmarks.tutorial_script", __doc__).parse_args()
     folder, stamp = Path(os.environ["SCRIPT_FOLDER"]), str(time.time_ns() // 10**6)
-    endpoint, steps = f"ultrachat-completion-{stamp[-8:]}", Steps()
-    with steps.step("connect"):
-        workspace, registry = clients()
-    with steps.step("model"):
-        base = registry.models.get(MODEL, label="latest")
-    with steps.step("compute"):
-        gpus = compute(workspace)
-    with steps.step("data"):
-        data(folder)
-    with steps.step("submit"):
-        job = submit(workspace, registry, base, folder, gpus)
-    with steps.step("train"):
-        workspace.jobs.stream(job)
+    workspace, registry = clients()
+    base = registry.models.get(MODEL, label="latest")
+    gpus = compute(workspace)
+    data(folder)
+    job = submit(workspace, registry, base, folder, gpus)
+    workspace.jobs.stream(job)
     ended = time.time()
-    with steps.step("metrics"):
-        metrics(workspace, job)
-    with steps.step("register"):
-        model = register(workspace, job, stamp)
+    metrics(workspace, job)
+    model = register(workspace, job, stamp)
+    name = f"ultrachat-completion-{stamp[-8:]}"
     try:
-        with steps.step("endpoint"):
-            made = create_endpoint(workspace, endpoint)
-        with steps.step("deploy"):
-            deploy(workspace, endpoint, model)
-        with steps.step("traffic"):
-            made.traffic = {DEPLOYMENT: 100}
-            workspace.online_endpoints.begin_create_or_update(made).result()
-        with steps.step("test"):
-            ask(workspace, endpoint, folder)
+        endpoint = create_endpoint(workspace, name)
+        deploy(workspace, name, model)
+        endpoint.traffic = {DEPLOYMENT: 100}
+        workspace.online_endpoints.begin_create_or_update(endpoint).result()
+        ask(workspace, name, folder)
     finally:
-        with steps.step("delete"):
-            workspace.online_endpoints.begin_delete(name=endpoint).wait()
-    left = {"state": "Completed", "job": job, "stream_ended": ended, "steps": steps.seconds}
-    target.write_text(json.dumps(left), encoding="utf-8")
+        workspace.online_endpoints.begin_delete(name=name).wait()
+    leave(given.left, stream_ended=ended)
 
 
 def clients() -> tuple[Any, Any]:
@@ -93,17 +64,11 @@ def clients() -> tuple[Any, Any]:
     from azure.identity import DefaultAzureCredential
 
     credential = DefaultAzureCredential()
-    credential.get_token(f"{management()}/.default")
-    names = [
-        os.environ[f"AZURE_{one}"]
-        for one in ("SUBSCRIPTION_ID", "RESOURCE_GROUP", "WORKSPACE_NAME")
-    ]
+    resource_manager = "https://" + os.environ["ARM_CLOUD_METADATA_URL"].split("/")[2]
+    credential.get_token(f"{resource_manager}/.default")
+    parts = ("SUBSCRIPTION_ID", "RESOURCE_GROUP", "WORKSPACE_NAME")
+    names = [os.environ[f"AZURE_{part}"] for part in parts]
     return MLClient(credential, *names), MLClient(credential, registry_name="azureml")
-
-
-def management() -> str:
-    """Where the resource manager of this cloud is."""
-    return "https://" + os.environ["ARM_CLOUD_METADATA_URL"].split("/")[2]
 
 
 def compute(workspace: Any) -> int:
@@ -112,13 +77,13 @@ def compute(workspace: Any) -> int:
     from azure.core.exceptions import ResourceNotFoundError
 
     try:
-        found = workspace.compute.get(CLUSTER)
+        cluster = workspace.compute.get(CLUSTER)
     except ResourceNotFoundError:
         new = AmlCompute(name=CLUSTER, size=SIZE, tier="dedicated", max_instances=2)
         workspace.compute.begin_create_or_update(new).wait()
-        found = workspace.compute.get(CLUSTER)
-    listed = {one.name.lower(): one.gpus for one in workspace.compute.list_sizes()}
-    return int(listed[found.size.lower()])
+        cluster = workspace.compute.get(CLUSTER)
+    listed = {size.name.lower(): size.gpus for size in workspace.compute.list_sizes()}
+    return int(listed[cluster.size.lower()])
 
 
 def data(folder: Path) -> None:
@@ -194,21 +159,13 @@ def create_endpoint(workspace: Any, name: str) -> Any:
 
 def deploy(workspace: Any, endpoint: str, model: str) -> None:
     """Deploy the model behind the endpoint and wait for it."""
-    from azure.ai.ml.entities import (
-        ManagedOnlineDeployment,
-        OnlineRequestSettings,
-        ProbeSettings,
-    )
+    from azure.ai.ml.entities import ManagedOnlineDeployment, OnlineRequestSettings, ProbeSettings
 
     wanted = ManagedOnlineDeployment(
-        name=DEPLOYMENT,
-        endpoint_name=endpoint,
-        model=model,
-        instance_type="Standard_NC6s_v3",
-        instance_count=1,
-        liveness_probe=ProbeSettings(initial_delay=600),
+        name=DEPLOYMENT, endpoint_name=endpoint, model=model, instance_type="Standard_NC6s_v3",
+        instance_count=1, liveness_probe=ProbeSettings(initial_delay=600),
         request_settings=OnlineRequestSettings(request_timeout_ms=90_000),
-    )
+    )  # fmt: skip
     workspace.online_deployments.begin_create_or_update(wanted).wait()
 
 
@@ -217,16 +174,13 @@ def ask(workspace: Any, endpoint: str, folder: Path) -> None:
     with (folder / "test_gen.jsonl").open(encoding="utf-8") as lines:
         row = json.loads(random.Random(42).choice(lines.readlines()))
     sampling = {"temperature": 0.6, "top_p": 0.9, "do_sample": True, "max_new_tokens": NEW_TOKENS}
-    body = {
-        "input_data": {"input_string": [row["messages"][:-1]], "parameters": sampling},
-        "params": {},
-    }
+    asked = {"input_string": [row["messages"][:-1]], "parameters": sampling}
     file = folder / "request.json"
-    file.write_text(json.dumps(body), encoding="utf-8")
+    file.write_text(json.dumps({"input_data": asked, "params": {}}), encoding="utf-8")
     workspace.online_endpoints.invoke(
         endpoint_name=endpoint, deployment_name=DEPLOYMENT, request_file=str(file)
     )
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()
