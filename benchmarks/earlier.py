@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from emulator.job_records import Jobs
+from emulator.services.jobs.records import Jobs
 from emulator.store import Store
 
 #: Prefect's tables, and which of their rows belong to a flow run. Of a task run's states only the

@@ -18,7 +18,7 @@ import httpx
 from benchmarks.report import BENCH, ROOT
 from deployments.local_stack import emulator, free_port, prefect_server, running
 from emulator.services.hub.conversations import DATASET
-from emulator.job_records import Jobs
+from emulator.services.jobs.records import Jobs
 from emulator.store import Store
 
 T = TypeVar("T")
