@@ -21,8 +21,6 @@ from workspace.naming import endpoint_name, job_name, run_key
 from workspace.types import FineTune
 
 pytestmark = pytest.mark.slow
-#: What a server says that is stopped while it writes events.
-LOSES_EVENTS = "Max flush retries"
 
 #: Seconds that Prefect's server stays away: longer than a start of it takes.
 AWAY_S = 20.0
@@ -50,7 +48,7 @@ def test_a_run_outlasts_a_prefect_server_that_goes_away(
 ) -> None:
     home, port = tmp_path / "prefect", free_port()
     started = emulator.summary()["jobs_started"]
-    with own_server(home, port, LOSES_EVENTS) as settings:
+    with own_server(home, port) as settings:
         stage = Stage(emulator, {**emulator.env, **settings, **QUICK}, tmp_path)
         script = stage.script(fresh)
         process = script.__enter__()
@@ -58,7 +56,7 @@ def test_a_run_outlasts_a_prefect_server_that_goes_away(
     try:
         threading.Event().wait(AWAY_S)
         assert process.poll() is None
-        with own_server(home, port, LOSES_EVENTS):
+        with own_server(home, port):
             assert process.wait(200) == 0
             flow_run = stage.run_of(fresh)
             assert flow_run is not None
