@@ -143,7 +143,7 @@ def read_metrics(workspace: Any, job: str) -> dict[str, list[float]]:
     }
 
 
-def register(workspace: Any, job: str) -> Any:
+def register(workspace: Any, job: str, version: str = STAMP) -> Any:
     from azure.ai.ml.constants import AssetTypes
     from azure.ai.ml.entities import Model
 
@@ -152,7 +152,7 @@ def register(workspace: Any, job: str) -> Any:
             path=f"azureml://jobs/{job}/outputs/trained_model",
             type=AssetTypes.MLFLOW_MODEL,
             name=f"{MODEL}-ultrachat-200k",
-            version=STAMP,
+            version=version,
             description="fine-tuned on ultrachat_200k",
         )
     )
