@@ -129,7 +129,7 @@ def hub(dataset: Path) -> Iterator[Hub]:
     """Serve the dataset from a process of its own."""
     log = BENCH / "hub.log"
     log.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "emulator.hub", "--cache", str(BENCH / "cache")]
+    command = [sys.executable, "-m", "emulator.services.hub", "--cache", str(BENCH / "cache")]
     with running([*command, "--dataset", f"{DATASET}={dataset}"], log):
         address = re.compile(r"^HF_ENDPOINT=(.+)\n", re.MULTILINE)
         said = until("the Hub stand-in is up", lambda: address.search(log.read_text()), 60)

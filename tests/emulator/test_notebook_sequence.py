@@ -6,7 +6,6 @@ What a notebook would do by hand, with two changes for speed: a smaller share of
 
 import json
 import random
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ MODEL = "Phi-3-mini-4k-instruct"
 CLUSTER = "gpu-cluster-big"
 SIZE = "Standard_ND40rs_v2"
 EXPERIMENT = f"chat_completion_{MODEL}"
-STAMP = str(int(time.time()))  # as in the tutorial: names of its own
+STAMP = "1700000000"
 ENDPOINT = f"ultrachat-completion-{STAMP}"
 SPLITS = ("train_sft", "test_sft", "train_gen", "test_gen")
 
@@ -144,7 +143,7 @@ def read_metrics(workspace: Any, job: str) -> dict[str, list[float]]:
     }
 
 
-def register(workspace: Any, job: str) -> Any:
+def register(workspace: Any, job: str, version: str = STAMP) -> Any:
     from azure.ai.ml.constants import AssetTypes
     from azure.ai.ml.entities import Model
 
@@ -153,7 +152,7 @@ def register(workspace: Any, job: str) -> Any:
             path=f"azureml://jobs/{job}/outputs/trained_model",
             type=AssetTypes.MLFLOW_MODEL,
             name=f"{MODEL}-ultrachat-200k",
-            version=STAMP,
+            version=version,
             description="fine-tuned on ultrachat_200k",
         )
     )
