@@ -34,9 +34,9 @@ from flows.lifecycle.runs import Patiences, _Judge
 from flows.lifecycle.server import VARIABLE, reaping_server, server_id, server_tag, server_time
 from flows.reap import main, reap
 from tests.conftest import RunningEmulator, run_python
-from tests.support.waiting import until
 from tests.support.prefect_servers import prefect_server as own_server
 from tests.support.prefect_servers import send_what_waits, used_here
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
