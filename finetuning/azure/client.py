@@ -9,6 +9,7 @@ the SDK would fetch it anew for every operation (measured: ``jobs.get`` 8 ms aga
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from importlib import import_module
@@ -63,7 +64,13 @@ def import_sdk() -> None:
 
     Where nobody answers it raises what it makes of that, and half of its modules stay behind, with
     which no later import succeeds. They are forgotten, so that the next one begins anew.
+
+    The SDK imports mlflow in the middle of a call, and mlflow configures the process's logging: it
+    closes every handler and waits for each one's lock while it holds the lock of ``logging``
+    itself. A thread that logs to Prefect at that moment takes the two the other way round, and both
+    wait for ever (seen: a run that hung beside its endpoint). So mlflow is told not to.
     """
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
     with _sdk_state:
         try:
             import azure.ai.ml  # noqa: F401

@@ -18,7 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelled
 
-from flows.lifecycle.runs import state_of
+from flows.lifecycle.runs import state_at
 
 #: Seconds between two looks at the run's own state.
 LOOK_EVERY_S = 5.0
@@ -38,14 +38,17 @@ def watch_for_cancellation(flow: Flow[..., Any], flow_run: FlowRun, state: State
 
 
 def _watch(flow_run_id: UUID, never: threading.Event) -> None:
-    while not never.wait(LOOK_EVERY_S):
-        state = state_of(flow_run_id)
-        if state is not None and (state.is_cancelling() or state.is_cancelled()):
-            _stopped.add(flow_run_id)
-            signal.raise_signal(signal.SIGTERM)
-            return
-        if state is not None and state.is_final():
-            return
+    with get_client(
+        sync_client=True
+    ) as client:  # the server of the beginning, whatever is set later
+        while not never.wait(LOOK_EVERY_S):
+            state = state_at(client, flow_run_id)
+            if state is not None and (state.is_cancelling() or state.is_cancelled()):
+                _stopped.add(flow_run_id)
+                signal.raise_signal(signal.SIGTERM)
+                return
+            if state is not None and state.is_final():
+                return
 
 
 def end_as_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

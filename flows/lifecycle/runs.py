@@ -265,18 +265,18 @@ def _owner(run: FlowRun, *, alive: bool) -> Owner:
     )
 
 
-def state_of(flow_run_id: UUID) -> State[Any] | None:
+def state_at(client: SyncPrefectClient, flow_run_id: UUID) -> State[Any] | None:
     """Return a run's state as the server knows it; None where the server does not answer."""
     try:
-        with get_client(sync_client=True) as client:
-            return client.read_flow_run(flow_run_id).state
+        return client.read_flow_run(flow_run_id).state
     except (httpx.HTTPError, PrefectException):
         return None
 
 
 def is_cancelled(flow_run_id: UUID) -> bool:
     """Return whether the server knows that the run is to end, or has ended, as cancelled."""
-    state = state_of(flow_run_id)
+    with get_client(sync_client=True) as client:
+        state = state_at(client, flow_run_id)
     return state is not None and (state.is_cancelling() or state.is_cancelled())
 
 

@@ -98,11 +98,10 @@ def install(stage: Stage) -> None:
 def suspended(**changes: Any) -> tuple[FineTune, str, str]:
     """A run that waits suspended, with the names of its job and endpoint.
 
-    Its job trains longer than the run takes to suspend.
+    Its job trains without end, unless the changes say otherwise.
     """
-    run = small(uuid.uuid4().hex, waiting="suspended", **changes)
-    other = {**run.parameters.other, "max_steps": 80, "eval_steps": 80}
-    run = run.model_copy(update={"parameters": run.parameters.model_copy(update={"other": other})})
+    endlessly = endless(small("any")).parameters.model_dump()
+    run = small(uuid.uuid4().hex, waiting="suspended", **{"parameters": endlessly, **changes})
     return run, *names(run)
 
 
@@ -111,7 +110,8 @@ def is_suspended(run: FlowRun) -> bool:
 
 
 def test_a_suspended_run_goes_on_by_azures_event(watched: Stage) -> None:
-    run, job, endpoint = suspended()
+    longer = {"num_train_epochs": 9, "other": {"max_steps": 400, "max_seq_length": 96}}
+    run, job, endpoint = suspended(parameters=longer)  # trains while the run suspends itself
     started = watched.emulator.summary()["jobs_started"]
 
     flow_run = watched.trigger("waiting", run)
@@ -142,7 +142,7 @@ def test_a_run_whose_job_fails_while_it_is_suspended_fails_with_the_jobs_words(
 @pytest.fixture(scope="module")
 def long_one(watched: Stage) -> Iterator[tuple[UUID, str, str]]:
     """A suspended run whose job goes on and on; afterwards nothing of it is left."""
-    run, job, endpoint = suspended(parameters=endless(small("any")).parameters.model_dump())
+    run, job, endpoint = suspended()
     flow_run = watched.trigger("waiting", run)
     until("the run is suspended", lambda: is_suspended(watched.flow_run(flow_run)))
     yield flow_run, job, endpoint
@@ -201,9 +201,7 @@ def test_cancelling_a_suspended_run_leaves_its_job_and_endpoint_to_the_reaper(
 
 def test_the_poller_wakes_a_run_at_its_deadline(watched: Stage) -> None:
     deadlines = small("any").deadlines.model_copy(update={"training_minutes": 0.3}).model_dump()
-    run, job, endpoint = suspended(
-        parameters=endless(small("any")).parameters.model_dump(), deadlines=deadlines
-    )
+    run, job, endpoint = suspended(deadlines=deadlines)
     flow_run = watched.trigger("waiting", run)
     until("the run is suspended", lambda: is_suspended(watched.flow_run(flow_run)))
 

@@ -107,7 +107,7 @@ def test_without_a_server_the_reaper_looks_at_nothing_and_says_so(
     done = run_python(env, "-m", "flows.reap", seconds=120)
 
     assert done.returncode == 1
-    assert done.stderr.startswith("PREFECT_API_URL is not set")
+    assert done.stderr.startswith("No Prefect server is named.")
     assert azure_env.requests()[-1:] == before
     assert not (tmp_path / "prefect.db").exists()
 
@@ -121,7 +121,7 @@ def test_with_a_server_that_does_not_answer_it_looks_at_nothing(
     done = run_python(env, "-m", "flows.reap", seconds=120)
 
     assert done.returncode == 1
-    assert done.stderr.startswith("The Prefect server of PREFECT_API_URL does not say which one")
+    assert done.stderr.startswith(f"The Prefect server {api} does not answer")
 
 
 def test_another_servers_reaper_leaves_a_living_run_and_a_dead_one_alone(

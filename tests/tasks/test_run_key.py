@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import pytest
@@ -29,7 +31,17 @@ from tasks.plan import ask_gates
 from tasks.training import check_key, submit_training
 from tests.conftest import RunningEmulator, environment
 
-FILE = "azureml://datastores/workspaceblobstore/paths/some.jsonl"
+
+def data_asset(settings: Settings) -> str:
+    """The id of one conversation in the workspace: a job whose data is missing fails at once."""
+    from azure.ai.ml.entities import Data
+
+    row = {"messages": [{"role": "user", "content": "A?"}, {"role": "assistant", "content": "B."}]}
+    with NamedTemporaryFile("w", suffix=".jsonl") as file:
+        file.write(json.dumps(row) + "\n")
+        file.flush()
+        data = Data(name="one-conversation", version="1", type="uri_file", path=file.name)
+        return str(open_client(settings).data.create_or_update(data).id)
 
 
 def form(key: str, **changes: Any) -> FineTune:
@@ -55,7 +67,8 @@ def submitting(settings: Settings, run: FineTune, plan: Plan, cluster: str) -> S
     tags = ownership_tags("fine-tune", "test", key, now, timedelta(hours=1))
     owner = Ownership(flow_run_id="test", key=key, tags=tags)
     context = RunContext(settings=settings, owner=owner, deadlines=run.deadlines)
-    return submit_training(context, plan, cluster, {"train_sft": FILE, "test_sft": FILE})
+    file = data_asset(settings)
+    return submit_training(context, plan, cluster, {"train_sft": file, "test_sft": file})
 
 
 @pytest.fixture(scope="module")

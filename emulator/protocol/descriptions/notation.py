@@ -10,12 +10,12 @@ A type is one of three things:
 - a field text: an alias.
 
 A field text is ``kind, flag, flag``. The kind is ``string``, ``integer``, ``number``, ``boolean``,
-``object``, ``any``, a format (``date-time``, ``date-time-rfc1123``, ``date``, ``duration``,
-``uri``, ``uuid``, ``byte``, ``binary``), ``enum(A B)``, a type's name, ``[kind]`` for a list or
-``{kind}`` for a map. The flags are ``required``, ``readOnly``, ``writeOnly``, ``nullable``,
-``fixed`` (given at creation, never changed), ``>= N``, ``<= N``, ``length A..B``,
-``items A..B``, ``default X``,
-``since V``, ``until V``, ``in V V`` (api-versions) and, last, ``pattern P`` or ``each pattern P``.
+``object``, ``any``, ``double`` (protobuf's: a number, or its name where it is not finite), a format
+(``date-time``, ``date-time-rfc1123``, ``date``, ``duration``, ``uri``, ``uuid``, ``byte``,
+``binary``), ``enum(A B)``, a type's name, ``[kind]`` for a list or ``{kind}`` for a map. The flags
+are ``required``, ``readOnly``, ``writeOnly``, ``nullable``, ``fixed`` (given at creation, never
+changed), ``>= N``, ``<= N``, ``length A..B``, ``items A..B``, ``default X``, ``since V``, ``until
+V``, ``in V V`` (api-versions) and, last, ``pattern P`` or ``each pattern P``.
 """
 
 import re
@@ -34,6 +34,8 @@ FORMATS = (
     "byte",
     "binary",
 )
+#: protobuf.dev/programming-guides/json: what is no finite number is written as a string.
+DOUBLE = {"type": ["number", "string"], "pattern": "^(NaN|-?Infinity)$"}
 RESERVED = ("$by", "$of", "$when", "$undescribed")
 Schema = dict[str, Any]
 PATTERN = re.compile(r", (each )?pattern (.*)$", re.DOTALL)
@@ -144,6 +146,8 @@ class Compiler:
             return {"type": "string", "format": kind}
         if kind == "any":
             return {}
+        if kind == "double":
+            return dict(DOUBLE)
         if kind.startswith("["):
             return {"type": "array", "items": self._kind(kind[1:-1])}
         if kind.startswith("{"):

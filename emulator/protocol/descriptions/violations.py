@@ -156,6 +156,8 @@ def _allowed(error: ValidationError) -> str:
     return tell() if tell else error.message
 
 
-def _article(kind: str) -> str:
+def _article(kind: str | list[str]) -> str:
+    if isinstance(kind, list):
+        return " or ".join(_article(one) for one in kind)
     name = {"array": "list"}.get(kind, kind)
     return f"an {name}" if name[0] in "aeio" else f"a {name}"

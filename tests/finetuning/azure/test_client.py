@@ -14,7 +14,7 @@ from finetuning.azure.run_history import get_steps, history_url
 from finetuning.azure.service_errors import service_errors
 from finetuning.azure.settings import Settings
 from finetuning.errors import CredentialError, SettingsError
-from tests.conftest import ROOT, RunningEmulator, environment
+from tests.conftest import ROOT, RunningEmulator, environment, run_python
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +103,26 @@ def test_an_outage_while_the_sdk_is_imported_is_passing(azure_env: RunningEmulat
     )
 
     assert done.stdout.split() == ["True", azure_env.env["AZURE_WORKSPACE_NAME"]], done.stderr
+
+
+IMPORTS_WHILE_ANOTHER_THREAD_LOGS = """
+import logging, threading
+from finetuning.azure.client import open_client
+from finetuning.azure.settings import load_settings
+
+handler = logging.StreamHandler()
+logging.getLogger("a step that logs").addHandler(handler)
+client = open_client(load_settings())
+handler.acquire()  # as a thread does that writes a line
+reading = threading.Thread(target=lambda: client.workspaces.get(client.workspace_name), daemon=True)
+reading.start()
+reading.join(120)
+print("mlflow" in __import__("sys").modules, reading.is_alive())
+"""
+
+
+def test_the_import_of_mlflow_waits_for_no_thread_that_logs(azure_env: RunningEmulator) -> None:
+    """It would hold the lock of ``logging`` meanwhile, which that thread may need: a deadlock."""
+    done = run_python(azure_env.env, "-c", IMPORTS_WHILE_ANOTHER_THREAD_LOGS, seconds=180)
+
+    assert done.stdout.strip() == "True False", done.stderr

@@ -68,13 +68,13 @@ def test_the_context_says_whose_and_until_the_runs_own_deadlines(
     assert found.deadlines.training_minutes == 60
 
 
-def test_a_kept_endpoint_is_wanted_for_as_long_as_it_is_kept(
+def test_the_hours_that_an_endpoint_is_kept_count_from_its_deployment(
     azure_env: RunningEmulator, prefect_server: None
 ) -> None:
     found = context(endpoint={"keep": True, "keep_hours": 5})
 
     assert found.owner.tags[ownership.KEEP_TAG] == "true"
-    assert wanted(found) == timedelta(minutes=found.deadlines.total_minutes, hours=5)
+    assert wanted(found) == timedelta(minutes=found.deadlines.total_minutes)
 
 
 def test_without_a_key_the_flow_run_names_what_it_makes(

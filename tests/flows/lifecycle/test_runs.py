@@ -25,7 +25,14 @@ from prefect.states import (
 from finetuning.azure.naming import run_key
 from finetuning.azure.ownership import Owner
 from finetuning.form.run import FineTune
-from flows.lifecycle.runs import MOST_ATTEMPTS, find_owners, read_parameters, take_up
+from flows.lifecycle.runs import (
+    MOST_ATTEMPTS,
+    KnownRuns,
+    Patiences,
+    find_owners,
+    read_parameters,
+    take_up,
+)
 
 QUARTER = timedelta(minutes=15)
 
@@ -67,11 +74,12 @@ def state_of(client: SyncPrefectClient, run: UUID) -> str | None:
 
 def owners(*named: UUID, dry_run: bool = False, pending: timedelta = QUARTER) -> dict[str, Owner]:
     @flow
-    def asking() -> list[Owner]:
-        names = {str(one) for one in named}
-        return find_owners("of-test-runs", names, QUARTER, pending, dry_run=dry_run)
+    def asking() -> KnownRuns:
+        patiences = Patiences(silent=QUARTER, pending=pending, waiting=QUARTER)
+        names = {str(run) for run in named}
+        return find_owners("of-test-runs", names, patiences, dry_run=dry_run)
 
-    return {one.flow_run_id: one for one in asking()}
+    return {owner.flow_run_id: owner for owner in asking().owners}
 
 
 def test_a_crashed_run_that_somebody_serves_is_taken_up(client: SyncPrefectClient) -> None:
@@ -182,11 +190,11 @@ def test_a_claimed_run_is_offered_again_only_after_its_time(client: SyncPrefectC
 
 def test_names_that_are_no_runs_of_prefects_are_nobody(client: SyncPrefectClient) -> None:
     @flow
-    def asking() -> list[Owner]:
+    def asking() -> KnownRuns:
         foreign = {"somebody's tag", str(uuid.uuid4())}
-        return find_owners("of-nobody", foreign, QUARTER, QUARTER, dry_run=True)
+        return find_owners("of-nobody", foreign, Patiences(QUARTER, QUARTER, QUARTER), dry_run=True)
 
-    assert asking() == []
+    assert asking().owners == []
 
 
 def test_parameters_of_another_version_are_the_defaults(client: SyncPrefectClient) -> None:

@@ -60,6 +60,8 @@ def good(schema: dict[str, Any], defs: dict[str, Any], depth: int = DEPTH) -> st
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     kind = schema.get("type")
+    if isinstance(kind, list):
+        return st.one_of(*(good(schema | {"type": one}, defs, depth) for one in kind))
     if kind == "object":
         return _objects(schema, defs, depth)
     if kind == "array":
@@ -139,13 +141,17 @@ class Break:
         return broken
 
 
+def _wrong(kind: str | list[str]) -> Any:
+    return [] if isinstance(kind, list) else WRONG[kind]
+
+
 def breaks(
     schema: dict[str, Any], defs: dict[str, Any], value: Any, keys: tuple[str | int, ...] = ()
 ) -> Iterator[Break]:
     """Every break of a good value, each at one place, each of one rule."""
     schema = resolved(schema, defs)
-    if schema.get("type") in WRONG:
-        yield Break(keys, WRONG[schema["type"]], "type")
+    if "type" in schema:
+        yield Break(keys, _wrong(schema["type"]), "type")
     if "enum" in schema:
         yield Break(keys, "no such value", "enum")
     if "minimum" in schema:
