@@ -40,7 +40,9 @@ def data_asset(settings: Settings) -> str:
     with NamedTemporaryFile("w", suffix=".jsonl") as file:
         file.write(json.dumps(row) + "\n")
         file.flush()
-        data = Data(name="one-conversation", version="1", type="uri_file", path=file.name)
+        data = Data(
+            name="one-conversation", version=uuid.uuid4().hex, type="uri_file", path=file.name
+        )
         return str(open_client(settings).data.create_or_update(data).id)
 
 
