@@ -41,7 +41,7 @@ def data_asset(settings: Settings) -> str:
         file.write(json.dumps(row) + "\n")
         file.flush()
         data = Data(
-            name="one-conversation", version=uuid.uuid4().hex, type="uri_file", path=file.name
+            name="one-conversation", version=uuid.uuid4().hex[:12], type="uri_file", path=file.name
         )
         return str(open_client(settings).data.create_or_update(data).id)
 
