@@ -122,7 +122,7 @@ class JobError(FineTuneError):
         link = f" Its logs: {self.studio_url}" if self.studio_url else ""
         return (
             f"Job '{self.job}' {self.ended}: {self.reason} "
-            f"Mend the cause and start a new run; this run's job is not submitted again.{link}"
+            f"Fix the cause and start a new run; this run's job is not submitted again.{link}"
         )
 
 
@@ -225,7 +225,7 @@ class OrphansRemain(FineTuneError):
     def __str__(self) -> str:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failures.items())
         return (
-            f"{len(self.failures)} leftover(s) MAY STILL RUN AND BILL: {reasons} "
+            f"{len(self.failures)} orphan(s) MAY STILL RUN AND BILL: {reasons} "
             "The next run of the reaper tries again; or remove them by hand in the studio now."
         )
 

@@ -12,7 +12,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from finetuning.azure.client import open_client
-from finetuning.azure.ownership import RUN_TAG, Decision, Kind, Leftovers, Orphan, read_tags, report
+from finetuning.azure.ownership import RUN_TAG, Decision, Kind, Orphan, Orphans, read_tags, report
 from finetuning.azure.service_errors import first_lines, service_errors, state_text
 from finetuning.azure.settings import Settings
 from finetuning.errors import FineTuneError
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 @azure_step("List endpoints with our tags")
-def find_endpoints(settings: Settings) -> Leftovers:
+def find_endpoints(settings: Settings) -> Orphans:
     """Return every endpoint of the workspace that bears our tags."""
     client = open_client(settings)
     return _each("endpoint", client.online_endpoints.list, lambda one: _endpoint(client, one))
 
 
 @azure_step("List jobs with our tags")
-def find_jobs(settings: Settings) -> Leftovers:
+def find_jobs(settings: Settings) -> Orphans:
     """Return every unfinished job of the workspace that bears our tags."""
     client = open_client(settings)
     return _each("job", lambda: client.jobs.list(tag=RUN_TAG), _job)
@@ -39,7 +39,7 @@ def find_jobs(settings: Settings) -> Leftovers:
 
 def _each(
     kind: Kind, listing: Callable[[], Iterable[Any]], read: Callable[[Any], Orphan | None]
-) -> Leftovers:
+) -> Orphans:
     """Read what a listing shows, each by itself; what was seen before it broke off counts.
 
     Raises:
@@ -61,7 +61,7 @@ def _each(
         if error.transient:
             raise
         problems[f"the list of {kind}s"] = str(error)
-    return Leftovers(found=found, problems=problems)
+    return Orphans(found=found, problems=problems)
 
 
 def _endpoint(client: MLClient, endpoint: Any) -> Orphan | None:

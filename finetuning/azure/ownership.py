@@ -136,7 +136,7 @@ class Orphan(BaseModel):
         return self.server not in (UNKNOWN_SERVER, TEMPORARY_SERVER)
 
 
-class Leftovers(BaseModel):
+class Orphans(BaseModel):
     """What a listing showed that is ours, and what could not be looked at, with the reason."""
 
     model_config = ConfigDict(frozen=True)
@@ -163,7 +163,7 @@ class Owner(BaseModel):
 
 
 class Decision(BaseModel):
-    """What is done with a leftover, why, and how many node-hours that saves at most.
+    """What is done with an orphan, why, and how many node-hours that saves at most.
 
     ``expired``: it has outlived its expiry. ``unclear``: it stays, for its run is not known here.
     """
@@ -208,7 +208,7 @@ def read_tags(
 def decide(
     found: Orphan, owners: Iterable[Owner], now: datetime, servers: Collection[str] = ()
 ) -> Decision:
-    """Return what to do with a leftover; ``servers``: those whose runs ``owners`` tells of.
+    """Return what to do with an orphan; ``servers``: those whose runs ``owners`` tells of.
 
     It stays while a living run owns it (by its id or by a shared key) and neither its expiry nor
     that run's own deadlines have passed; where it was asked to be kept, until its expiry; where its

@@ -238,7 +238,7 @@ def _judge(split: _Split, choice: DataChoice) -> None:
         raise DataError(
             f"{broken} of {seen} rows of split '{split.name}' are broken, more than the allowed "
             f"{choice.max_bad_share:.1%}. The first: {first}. "
-            "Mend them, or raise run.data.max_bad_share."
+            "Fix them, or raise run.data.max_bad_share."
         )
     if not split.rows:
         dropped = ", ".join(f"{count} by {why}" for why, count in split.dropped.items())

@@ -90,7 +90,7 @@ def load_prices(override: Path | None = None) -> Prices:
             f"Set {OVERRIDE_VARIABLE} to a file that exists, or unset it."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The price table {place} is not TOML: {error}. Mend it.") from error
+        raise SettingsError(f"The price table {place} is not TOML: {error}. Fix it.") from error
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise SettingsError(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
 
 
-#: How often a run is begun in all before its leftovers are removed instead.
+#: How often a run is begun in all before its orphans are removed instead.
 MOST_ATTEMPTS = 3
 
 
@@ -74,7 +74,7 @@ def find_owners(
     """Return every living run of the flow, and what is known of the runs that were named.
 
     A run that says it runs, but whose heartbeats stopped longer ago than ``silent``, is dead: it
-    is marked Crashed. A crashed run that still has leftovers is taken up again where that can be.
+    is marked Crashed. A crashed run that still has orphans is taken up again where that can be.
     One that a worker claimed longer ago than ``pending`` and nobody began is offered again. Nothing
     of this happens in a dry run. A run that nobody has claimed within ``waiting`` of its time is
     not counted as living. A run that cannot be judged is.
@@ -190,7 +190,7 @@ def least_silence(beats: list[datetime]) -> timedelta:
 def _decided(client: SyncPrefectClient, run: FlowRun) -> tuple[FlowRun, bool]:
     """Take a dead run up again, or, where nobody did that in time, see that nobody does later."""
     if run.state is not None and run.state.is_scheduled():
-        why = "Nobody took the run up in time; its leftovers are removed."
+        why = "Nobody took the run up in time; its orphans are removed."
         client.set_flow_run_state(run.id, Crashed(message=why), force=True)
         return client.read_flow_run(run.id), False
     taken_up = take_up(client, run.id)

@@ -61,7 +61,7 @@ def server_tag() -> str:
 
 
 def reaping_server() -> str:
-    """Return the id of the server that knows the runs whose leftovers may be removed.
+    """Return the id of the server that knows the runs whose orphans may be removed.
 
     Raises:
         SettingsError: there is no such server: a temporary one knows no run and would take every

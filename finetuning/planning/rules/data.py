@@ -49,7 +49,7 @@ def _check_split(facts: SplitFacts, max_bad_share: float, report: Report) -> Non
         (
             seen.not_alternating,
             "whose roles do not alternate from user to assistant",
-            "Chat templates may refuse them; mend or filter them.",
+            "Chat templates may refuse them; fix or filter them.",
         ),
         (
             seen.over_long,

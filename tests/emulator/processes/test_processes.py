@@ -109,8 +109,8 @@ def test_what_a_finished_program_left_behind_is_killed(tmp_path):
         return await running.wait()
 
     assert run(work()) == 0
-    leftover = int((tmp_path / "l").read_text())
-    until(lambda: not exists(leftover), "the leftover is gone")
+    orphan = int((tmp_path / "l").read_text())
+    until(lambda: not exists(orphan), "the orphan is gone")
 
 
 def test_a_process_dies_when_its_holder_is_killed(tmp_path):
