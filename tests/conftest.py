@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from finetuning.azure.credentials import find_credential
 from finetuning.azure.settings import Settings, load_settings
@@ -22,6 +23,11 @@ ROOT = Path(__file__).parent.parent
 os.environ["FINETUNE_ENV_FILE"] = os.devnull
 #: Base weights and the dataset are made once and shared by every emulator of every test run.
 CACHE = ROOT / "var" / "cache"
+
+
+#: A timing is a benchmark: no example fails because the machine is busy.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
