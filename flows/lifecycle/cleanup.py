@@ -22,10 +22,11 @@ from uuid import UUID
 from prefect import Flow, State, get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
 from prefect.exceptions import Pause, TerminationSignal
 from prefect.futures import PrefectFuture
 from prefect.logging.loggers import flow_run_logger
-from prefect.runtime import deployment, flow_run
+from prefect.runtime import flow_run
 
 from finetuning.azure import naming
 from finetuning.azure.ownership import Ownership
@@ -161,9 +162,16 @@ def is_begun_again(error: BaseException) -> bool:
     that the run is cancelled: it is let go, and the reaper looks later. Ctrl-C, and a script that
     no deployment would begin again, are over.
     """
-    if not isinstance(error, TerminationSignal) or deployment.id is None:
+    if not isinstance(error, TerminationSignal) or not _has_deployment():
         return False
     return not is_cancelled(UUID(str(flow_run.id)))
+
+
+def _has_deployment() -> bool:
+    """Return whether the run is a deployment's; Prefect's own runtime would ask its server."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    return run is not None and run.deployment_id is not None
 
 
 def clean_up(

@@ -69,7 +69,7 @@ def test_a_recipe_of_ones_own_trains_serves_and_answers_without_a_change_elsewhe
     assert result.metrics.loss_last is not None and result.metrics.loss_first is not None
     assert result.metrics.loss_last < result.metrics.loss_first
     assert result.answers[0].answer.startswith("briefly: ")
-    assert stage.summary()["endpoints"] == []
+    assert result.endpoint not in [one["name"] for one in stage.summary()["endpoints"]]
 
 
 def test_a_misspelt_recipe_ends_the_flow_with_the_nearest_before_anything_is_created(

@@ -38,7 +38,7 @@ def postgres(home: Path) -> Iterator[str]:
     options = ["-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", data, "-c", "fsync=off"]
     argv = [*as_user, str(programs / "postgres"), *map(str, options)]
     with running(argv, home / "postgres.log"):
-        until("PostgreSQL answers", lambda: _listens(port))
+        until("PostgreSQL answers", lambda: _listens(port), 240)
         yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
 
 
