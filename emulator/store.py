@@ -68,4 +68,6 @@ class Store:
         return [json.loads(row[0]) for row in rows]
 
     def close(self) -> None:
-        self._database.close()
+        """Close once no other thread is inside: SQLite ends the whole process otherwise."""
+        with self._lock:
+            self._database.close()
