@@ -23,8 +23,9 @@ QUICK = {
     **local_stack.keep_heartbeats(),
 }
 
-#: A server that is stopped under load gives up the events that it has not written yet.
-UNWRITTEN_EVENTS = ("Max flush retries", "Error flushing")
+#: A server that is stopped under load gives up the events that it has not written yet, and whatever
+#: else it is in the middle of.
+UNWRITTEN_EVENTS = ("Max flush retries", "Cancelled via cancel scope")
 #: How much of each error a failing test shows: its first and last line say what it was.
 SHOWN = 300
 
