@@ -49,7 +49,7 @@ BAD: list[tuple[str, Any]] = [
     ("test.max_new_tokens", 0),
     ("deadlines.training_minutes", 0),
     ("deadlines.poll_seconds", 0),
-    ("budget", -1),
+    ("budget", 0),
     ("key", ""),
     ("unknown", 1),
 ]
