@@ -23,3 +23,9 @@ def check(properties: dict[str, Any]) -> None:
     if missing:
         text = f"The command component's specification has no {' and no '.join(missing)}."
         raise ArmError(400, "UserError", text)
+
+
+def named(properties: dict[str, Any], name: str, version: str) -> dict[str, Any]:
+    """The properties, their specification with the name and version that it was given."""
+    spec = {**(properties.get("componentSpec") or {}), "name": name, "version": version}
+    return {**properties, "componentSpec": spec}

@@ -142,6 +142,8 @@ async def put_version(service: AssetService, request: Request) -> Response:
         text = f"'{names['name']}:{names['version']}' is not a valid asset name and version."
         raise ArmError(400, "UserError", text)
     known = service.assets.get(kind, names["name"], names["version"])
+    if kind == "components":
+        properties = components.named(properties, names["name"], names["version"])
     if known is not None:
         _check_unchanged(request, known["properties"], _shown(kind, properties))
     elif kind in CHECKS:

@@ -87,14 +87,15 @@ def _step(name: str, node: dict[str, Any], body: dict[str, Any], known: Known) -
 def _component(name: str, node: dict[str, Any], known: Known) -> dict[str, Any]:
     """The specification of the command component that a node calls."""
     kind, address = str(node.get("type") or "command"), str(node.get("componentId") or "")
-    if kind != "command":
-        raise NotOffered(f"the node '{name}' of type '{kind}' beside the workspace's components")
     if not (WORKSPACE.match(address) or SHORT.fullmatch(address)):
-        raise NotOffered(f"the node '{name}', which calls '{address}' beside the workspace's own")
+        what = f"calls '{address}'" if address else f"is of type '{kind}'"
+        raise NotOffered(f"the node '{name}', which {what}, beside the workspace's components")
     asset, version = commands.versioned(address, "components", known)
     found = known.assets.get("components", asset, version)
     if found is None:
         raise Refused(f"Component '{asset}' version '{version}' was not found in the workspace.")
+    if kind != "command":
+        raise NotOffered(f"the node '{name}' of type '{kind}'")
     return dict(found["properties"]["componentSpec"])
 
 
