@@ -1,5 +1,6 @@
 """What a command, its environment and a pipeline of commands may say: rules, without the SDK."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +161,24 @@ def test_after_a_failed_step_the_others_go_on_only_where_the_pipeline_says_so(
     assert steps["failing"] == "Failed" and steps["waiting"] == third
     assert steps["after"] in ("Canceled", "NotStarted")
     jobs.until(lambda: jobs.emulator.processes.alive() == [])
+
+
+def test_a_command_ends_with_its_emulator_and_is_told_failed_by_the_next(tmp_path):
+    first = InProcess(tmp_path / "state", profile="fast")
+    put(first, "environments/base/versions/1", {"image": IMAGE})
+    mark = tmp_path / "pid"
+    text = f"setsid sleep 3600 & echo $! > {mark}; wait"
+    put(first, "jobs/job-1", command(command=text))
+    first.until(lambda: mark.exists() and mark.read_text().strip())
+    first.close()
+
+    second = InProcess(tmp_path / "state", profile="fast")
+    record = second.emulator.jobs.get("job-1")
+    second.close()
+
+    assert record["status"] == "Failed"
+    assert record["error"]["error"]["code"] == "ServiceRestarted"
+    assert not Path(f"/proc/{mark.read_text().strip()}").exists()
 
 
 def test_an_optional_part_goes_with_its_input():
