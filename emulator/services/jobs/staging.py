@@ -4,6 +4,7 @@ Source: MicrosoftDocs/azure-ai-docs: how-to-read-write-data-v2.md (modes),
 how-to-save-write-experiment-files.md (``outputs`` and ``logs``).
 """
 
+import asyncio
 import shutil
 import stat
 from collections.abc import Awaitable, Callable, Mapping
@@ -42,7 +43,7 @@ async def stage(
     """
     cwd = folder / "wd"
     if command["code"]:
-        _copy(await find(command["code"]), cwd)
+        await asyncio.to_thread(_copy, await find(command["code"]), cwd)
     (cwd / "outputs").mkdir(parents=True, exist_ok=True)
     inputs = {
         name: await _input(name, one, folder / f"INPUT_{name}", find)
@@ -77,9 +78,9 @@ async def _input(name: str, given: Mapping[str, Any], place: Path, find: Find) -
     if is_file:
         place.mkdir(parents=True)
         place = place / source.name
-    _copy(source, place)
+    await asyncio.to_thread(_copy, source, place)
     if given["mode"] == "readonlymount":
-        _protect(place)
+        await asyncio.to_thread(_protect, place)
     return str(place)
 
 
