@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ssl
 import shutil
 import sqlite3
+import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager

@@ -17,6 +17,7 @@ from emulator.protocol.operations import Operations
 from emulator.protocol.paging import page
 from emulator.protocol.resources import WORKSPACE, body_of
 from emulator.protocol.routing import Routes
+from emulator.services.assets.addresses import registry_of
 from emulator.services.assets.versions import Assets
 from emulator.services.compute.clusters import Clusters
 from emulator.services.jobs import records
@@ -24,6 +25,7 @@ from emulator.services.jobs.command_records import command_job, graph_job
 from emulator.services.jobs.commands import Known
 from emulator.services.jobs.graphs import is_graph
 from emulator.services.jobs.records import ENDED, Jobs, Record
+from emulator.services.jobs.references import check_carried
 from emulator.services.jobs.refusals import NotOffered, Refused
 from emulator.services.jobs.runner import Runner
 from emulator.services.jobs.submission import (
@@ -112,7 +114,10 @@ def _submission(service: JobService, request: Request, body: Record) -> Submissi
     if is_graph(body):
         return graph_job(place, name, body, known, now)
     component = _component(service.catalogue, body)
-    return submission(place, name, body, component, clusters, now)
+    made = submission(place, name, body, component, clusters, now)
+    for registry in filter(None, map(registry_of, made.job["addresses"].values())):
+        check_carried(service.catalogue, registry)
+    return made
 
 
 async def get_job(service: JobService, request: Request) -> Response:
@@ -171,14 +176,18 @@ async def delete_job(service: JobService, request: Request) -> Response:
 
 def _component(catalogue: Catalogue, body: Record) -> dict[str, Any]:
     """The specification of the component that the job's node calls. Raises Refused, NotOffered."""
-    name, version = component_name(str(the_node(body)["componentId"]))
+    where, name, version = component_name(str(the_node(body)["componentId"]))
+    check_carried(catalogue, where)
+    registry = catalogue.registry(where)
+    if registry is None:
+        raise Refused(f"The registry '{where}' of the component was not found.")
     components = [
         component
-        for component in catalogue.components
+        for component in registry.components
         if component["name"] == name and version in ("latest", str(component["version"]))
     ]
     if not components:
-        raise Refused(f"Component '{name}' version '{version}' is not in the registry.")
+        raise Refused(f"Component '{name}' version '{version}' is not in the registry '{where}'.")
     return dict(components[0]["properties"]["componentSpec"])
 
 

@@ -198,7 +198,7 @@ async def bench(root: Path, webhook: str | None = None) -> Any:
         webhook=Webhook(webhook, clock.sleep),
         storage=storage,
         locations=locations,
-        published=partial(is_published, load_catalogue().models),
+        published=partial(is_published, load_catalogue()),
         weights=BaseWeights(
             "tiny", root / "cache", workloads / "base_weights.py", processes, root / "w.log"
         ),
