@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from finetuning.evaluation.suites import Messages
+from finetuning.form.verdict import Manner
 
 #: Characters that a token has at the least in running text: a longer answer may have been cut.
 CHARACTERS_PER_TOKEN = 3
@@ -42,18 +43,6 @@ class Answered(BaseModel):
 
 #: A model's answers by the rows' ids.
 Answers = Mapping[str, Answered]
-
-
-class Manner(BaseModel):
-    """How a model answered a suite: counts, and seconds of a request at two percentiles."""
-
-    model_config = ConfigDict(frozen=True)
-
-    answers: int
-    empty: int
-    cut: int
-    p50: float
-    p95: float
 
 
 def manner_of(answers: Sequence[Answered], max_new_tokens: int) -> Manner:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from finetuning.evaluation.gate import SuiteResult, Verdict
 from finetuning.evaluation.report import answered, figures
 from finetuning.form.results import Foundation, Trained
+from finetuning.form.verdict import SuiteResult, Verdict
 
 #: The names that the Hub's index of results has for our metrics.
 METRIC_NAMES = {

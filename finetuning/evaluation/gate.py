@@ -9,56 +9,27 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
-from finetuning.evaluation.answers import Answers, Manner, manner_of
-from finetuning.evaluation.intervals import Difference, compare
+from finetuning.evaluation.answers import Answers, manner_of
+from finetuning.evaluation.intervals import compare
 from finetuning.evaluation.metrics import score
 from finetuning.evaluation.suites import Row, Suite
 from finetuning.form.evaluation import EvaluationChoice, SuiteRules
+from finetuning.form.verdict import (
+    Contender,
+    Decision,
+    Difference,
+    Manner,
+    RowScore,
+    SuiteResult,
+    Verdict,
+)
 
-Decision = Literal["promote", "hold", "refuse"]
 #: From the worst; the worst of the suites' decisions is the verdict's.
 DECISIONS: tuple[Decision, ...] = ("refuse", "hold", "promote")
 #: Fewer rows than this prove nothing: below it the intervals are too narrow (docs/evaluation.md).
 LEAST_ROWS = 20
-
-
-class Contender(BaseModel):
-    """A version of a model of the workspace, and what it is to the other."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    name: str
-    version: str
-    role: Literal["candidate", "champion"]
-
-    def __str__(self) -> str:
-        return f"{self.role} {self.name}:{self.version}"
-
-
-class RowScore(BaseModel):
-    """One row: what was asked, wanted and answered, and the scores; None: not answered."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    question: str
-    wanted: str
-    candidate: str
-    candidate_score: float
-    champion: str | None = None
-    champion_score: float | None = None
-
-    @property
-    def change(self) -> float | None:
-        """Return by how much the candidate's score is above the champion's."""
-        if self.champion_score is None:
-            return None
-        return self.candidate_score - self.champion_score
 
 
 class Ruling(NamedTuple):
@@ -66,42 +37,6 @@ class Ruling(NamedTuple):
 
     decision: Decision
     why: str
-
-
-class SuiteResult(BaseModel):
-    """One suite: figures, decision, and every row, worst regressions first."""
-
-    model_config = ConfigDict(frozen=True)
-
-    suite: str
-    digest: str
-    rules: SuiteRules
-    leaked: int
-    mean: float
-    difference: Difference | None
-    candidate: Manner
-    champion: Manner | None
-    decision: Decision
-    why: str
-    rows: list[RowScore]
-
-
-class Verdict(BaseModel):
-    """Whether the candidate takes the champion's place, and what decided it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    decision: Decision
-    why: str
-    candidate: Contender
-    champion: Contender
-    confidence: float
-    suites: list[SuiteResult]
-
-    def shortened(self, rows: int) -> Verdict:
-        """Return the verdict with so many rows of each suite at most."""
-        suites = [one.model_copy(update={"rows": one.rows[:rows]}) for one in self.suites]
-        return self.model_copy(update={"suites": suites})
 
 
 class Answering(NamedTuple):

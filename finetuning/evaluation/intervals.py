@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
+from finetuning.form.verdict import Difference
 
 #: Resamples of the rows: enough that the second digit of an interval does not move.
 RESAMPLES = 2000
 #: Decides which rows a resample takes, so that a verdict can be made again.
 SEED = 20240501
-
-
-class Difference(BaseModel):
-    """Candidate minus champion: the mean over the rows, and its interval."""
-
-    model_config = ConfigDict(frozen=True)
-
-    rows: int
-    candidate: float
-    champion: float
-    mean: float
-    low: float
-    high: float
 
 
 def compare(candidate: Sequence[float], champion: Sequence[float], confidence: float) -> Difference:

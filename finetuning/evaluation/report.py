@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from finetuning.evaluation.answers import Manner
-from finetuning.evaluation.gate import RowScore, SuiteResult, Verdict, interval
+from finetuning.evaluation.gate import interval
+from finetuning.form.verdict import Manner, RowScore, SuiteResult, Verdict
 
 #: Rows of each suite that a report shows.
 SHOWN = 5

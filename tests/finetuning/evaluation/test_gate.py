@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from benchmarks.gate import AT_MOST, EFFECTS, false_promotions, simulate, table
 from finetuning.evaluation.answers import Answered, answer_key, manner_of
-from finetuning.evaluation.gate import LEAST_ROWS, Answering, Contender, Verdict, decide
+from finetuning.evaluation.gate import LEAST_ROWS, Answering, decide
 from finetuning.evaluation.intervals import compare
 from finetuning.evaluation.report import as_markdown, rows_as_lines
 from finetuning.evaluation.suites import Row, Suite
 from finetuning.form.evaluation import EvaluationChoice, SuiteRules
+from finetuning.form.verdict import Contender, Verdict
 
 NEW = Contender(id="azureml:m:2", name="m", version="2", role="candidate")
 OLD = Contender(id="azureml:m:1", name="m", version="1", role="champion")
