@@ -120,6 +120,7 @@ def draw_picture(cells: list[Cell], place: Path) -> None:
         field.axhline(AT_MOST, color="grey", linestyle=":")
         field.set(title=scores, xlabel="rows of the suite", xscale="log", xticks=SIZES)
         field.set_xticklabels([str(size) for size in SIZES])
+        field.minorticks_off()
         field.grid(alpha=0.3)
     fields[0].set_ylabel("share promoted")
     fields[0].legend(title="true improvement")
