@@ -21,7 +21,7 @@ from prefect.context import TaskRunContext
 from prefect.results import ResultStore
 
 from finetuning.azure.client import open_client
-from finetuning.azure.scoring import Scoring
+from finetuning.azure.scoring import Scoring, open_scoring
 from finetuning.azure.service_errors import look_up
 from finetuning.azure.settings import Settings
 from finetuning.conversations.sources.files import download
@@ -152,7 +152,8 @@ def ask_suites(
     missing = [row for row in rows.values() if _kept(candidate, row, choice) is None]
     if not missing:
         return 0
-    scoring = Scoring(context.settings, plan.serving.endpoint, plan.serving.choice.deployment)
+    serving = plan.serving
+    scoring = open_scoring(context.settings, serving.endpoint, serving.choice.deployment)
     with ThreadPoolExecutor(choice.concurrency) as pool:
         asked = {pool.submit(_ask, scoring, recipe, row, choice): row for row in missing}
         try:

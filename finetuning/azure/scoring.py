@@ -21,7 +21,7 @@ BUSY = [408, 424, 429, 502, 503, 504]
 class Scoring:
     """A deployment that can be asked, from several threads. Its key does not leave this object."""
 
-    def __init__(self, settings: Settings, endpoint: str, deployment: str) -> None:
+    def __init__(self, url: str, headers: dict[str, str]) -> None:
         from azure.core.pipeline.policies import RetryPolicy, SansIOHTTPPolicy
 
         class Timed(SansIOHTTPPolicy[Any, Any]):
@@ -33,16 +33,8 @@ class Scoring:
             def on_response(self, request: Any, response: Any) -> None:
                 response.context["seconds"] = time.perf_counter() - request.context["began"]
 
-        online = open_client(settings).online_endpoints
-        self._url = str(online.get(endpoint).scoring_uri)
-        self._headers = {
-            "Authorization": f"Bearer {online.get_keys(endpoint).primary_key}",
-            "azureml-model-deployment": deployment,
-        }
-        self._policies = [
-            RetryPolicy(retry_on_status_codes=BUSY),
-            Timed(),
-        ]
+        self._url, self._headers = url, headers
+        self._policies = [RetryPolicy(retry_on_status_codes=BUSY), Timed()]
 
     def ask(self, body: dict[str, Any]) -> tuple[str, float]:
         """Return the answer's text and the seconds that its request took.
@@ -55,12 +47,25 @@ class Scoring:
 
         client: Any  # generic in request types that its own HttpRequest does not name
         with PipelineClient(base_url="", policies=self._policies) as client:
-            request = HttpRequest("POST", self._url, json=body, headers=self._headers)
             answer = client.send_request(
-                request,
+                HttpRequest("POST", self._url, json=body, headers=self._headers),
                 _return_pipeline_response=True,
                 retry_on_methods=["POST"],  # asking twice does no harm
                 **request_limits(),
             )
             answer.http_response.raise_for_status()
             return str(answer.http_response.text()), float(answer.context["seconds"])
+
+
+def open_scoring(settings: Settings, endpoint: str, deployment: str) -> Scoring:
+    """Return the way to ask a deployment, whatever the endpoint's traffic.
+
+    Raises:
+        azure.core.exceptions.AzureError: the endpoint or its key may not be read.
+    """
+    online = open_client(settings).online_endpoints
+    headers = {
+        "Authorization": f"Bearer {online.get_keys(endpoint).primary_key}",
+        "azureml-model-deployment": deployment,
+    }
+    return Scoring(str(online.get(endpoint).scoring_uri), headers)
