@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +12,19 @@ import pytest
 from pydantic import ValidationError
 
 from finetuning.azure.settings import Settings
+from finetuning.errors import ServiceError
 from finetuning.evaluation.answers import Answered
-from finetuning.form.evaluation import EvaluationChoice
+from finetuning.evaluation.suites import read_suite
+from finetuning.form.evaluation import EvaluationChoice, SuiteRules
+from finetuning.form.results import RegisteredModel
 from finetuning.planning.findings import Report
+from finetuning.planning.plan import EvaluationPlan
 from finetuning.planning.rules.evaluation import check_evaluation
-from tasks.evaluation import look_at_suites
+from tasks.evaluation import _candidate, _keep, ask_suites, look_at_suites
 from tasks.kept_results import KeptJson
 from tests.support.findings import errors_of
+from tests.support.plans import plan_of
+from tests.support.runs import context_of, small
 
 
 def choice(**values: Any) -> EvaluationChoice:
@@ -42,8 +51,6 @@ def test_the_suite_that_comes_along_is_read(settings: Settings, nothing_is_writt
 def test_a_bad_suite_is_an_error_of_the_plan(
     settings: Settings, tmp_path: Path, content: str | bytes | None, said: str
 ) -> None:
-    import re
-
     file = tmp_path / "mine.jsonl"
     if content is not None:
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -84,3 +91,26 @@ def test_an_answer_is_kept_as_it_was() -> None:
     answer = Answered(text="Grüße", seconds=0.25)
 
     assert KeptJson().loads(KeptJson().dumps(answer)) == answer
+
+
+def test_only_rows_without_a_kept_answer_are_asked(
+    settings: Settings, prefect_server: None
+) -> None:
+    run = small(uuid.uuid4().hex, evaluation={"compare": "kept"})
+    context, asked = context_of(run), read_suite("mine", [line("one"), line("two")], SuiteRules())
+    plan = plan_of(run).model_copy(
+        update={"evaluation": EvaluationPlan(choice=run.evaluation, suites=[asked])}
+    )
+    model = RegisteredModel(name="kept", version=uuid.uuid4().hex[:10], id="x", adopted=False)
+    candidate = _candidate(settings, model)
+    _keep(candidate, asked.rows[0], run.evaluation, Answered(text="1", seconds=1))
+
+    with pytest.raises(ServiceError, match="Ask the suites"):  # there is no endpoint to ask
+        ask_suites.fn(context, plan, model, [asked])
+    _keep(candidate, asked.rows[1], run.evaluation, Answered(text="2", seconds=1))
+
+    assert ask_suites.fn(context, plan, model, [asked]) == 0
+
+
+def line(text: str) -> str:
+    return json.dumps({"messages": [{"role": "user", "content": text}], "check": {"regex": "."}})
