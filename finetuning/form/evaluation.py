@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -12,10 +13,9 @@ from finetuning.form.choice import Choice
 Metric = Literal["rouge_l", "chrf", "exact", "check"]
 #: Whose answers the candidate's are compared with.
 Compare = Literal["off", "kept"]
-#: A suite's own name; ``own`` and ``general`` are the two that every run has.
-SuiteName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
-
+#: The two suites that every run has.
 OWN, GENERAL = "own", "general"
+SUITE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 
 
 class SuiteRules(Choice):
@@ -87,9 +87,7 @@ class EvaluationChoice(Choice):
     general: GeneralSuite = Field(
         default_factory=GeneralSuite, description="What must not be forgotten."
     )
-    suites: dict[SuiteName, FileSuite] = Field(
-        default_factory=dict, description="More suites, by name."
-    )
+    suites: dict[str, FileSuite] = Field(default_factory=dict, description="More suites, by name.")
     confidence: float = Field(
         0.95, ge=0.5, le=0.999, description="Of the intervals of the mean differences."
     )
@@ -117,6 +115,11 @@ class EvaluationChoice(Choice):
         taken = sorted({OWN, GENERAL} & set(suites))
         if taken:
             raise ValueError(f"'{taken[0]}' is a suite that every run has: set run.evaluation's")
+        for name in suites:
+            if not SUITE_NAME.fullmatch(name):
+                raise ValueError(
+                    f"'{name}': a suite's name is 1 to 31 of a-z, 0-9, '-' and '_', letter first"
+                )
         return suites
 
     @property

@@ -67,7 +67,7 @@ def test_a_bad_suite_is_an_error_of_the_plan(
     [
         ({"own": {"metric": "rogue_l"}}, "own.metric"),
         ({"suites": {"own": {"file": "x"}}}, "every run has"),
-        ({"suites": {"My Suite": {"file": "x"}}}, "should match pattern"),
+        ({"suites": {"My Suite": {"file": "x"}}}, "a suite's name is"),
         ({"compare": "always"}, "compare"),
     ],
 )
