@@ -17,6 +17,7 @@ Gate = Literal[
     "compute",
     "data",
     "endpoint",
+    "evaluation",
     "money",
     "report",
 ]
