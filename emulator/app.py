@@ -121,7 +121,7 @@ class Emulator:
             webhook=Webhook(config.event_webhook, self.clock.sleep),
             storage=self.storage,
             locations=self.locations,
-            published=partial(is_published, self.catalogue.models),
+            published=partial(is_published, self.catalogue),
             weights=BaseWeights(config.weights, config.cache, program, self.processes, log),
             workloads=WORKLOADS,
             location=REGION,
@@ -190,7 +190,7 @@ def _seen(emulator: Emulator, app: ASGIApp) -> ASGIApp:
 def management_routes(emulator: Emulator) -> list[Route]:
     """The routes of Azure Resource Manager's host."""
     return [
-        *bound(discovery.MANAGEMENT, emulator.config),
+        *bound(discovery.MANAGEMENT, _discovery(emulator)),
         *bound(operations.ROUTES, emulator.operations),
         *bound(workspace.ROUTES, emulator.config),
         *bound(quotas.ROUTES, emulator.quotas),
@@ -245,11 +245,15 @@ def api_routes(emulator: Emulator) -> list[Route]:
         emulator.config, emulator.clock, emulator.jobs, emulator.runner, emulator.storage
     )
     return [
-        *bound(discovery.API, emulator.config),
+        *bound(discovery.API, _discovery(emulator)),
         *bound(history.ROUTES, runs),
         *bound(mlflow.ROUTES, emulator.tracking),
         *bound(registry.ROUTES, registry.RegistryService(emulator.config, emulator.catalogue)),
     ]
+
+
+def _discovery(emulator: Emulator) -> discovery.DiscoveryService:
+    return discovery.DiscoveryService(emulator.config, emulator.catalogue)
 
 
 def storage_routes(emulator: Emulator) -> list[Route]:

@@ -1,7 +1,7 @@
-"""What the emulator's registry and region offer: models, the component, VM sizes, quotas.
+"""What the emulator's registries and region offer: models, components, VM sizes, quotas.
 
-The facts are in the YAML files beside this one; here they get the shape in which Azure returns
-them. Nothing is mutable state: every call loads them anew.
+The facts are in the YAML files beside this one, a folder for each registry; here they get the shape
+in which Azure returns them. Nothing is mutable state: every call loads them anew.
 """
 
 from __future__ import annotations
@@ -16,8 +16,14 @@ from typing import Any
 import yaml
 
 FOLDER = Path(__file__).parent
-REGISTRY = "azureml"
-COMPONENTS = f"azureml://registries/{REGISTRY}/components"
+#: A folder for each registry: ``models.yaml``, and a file for each component.
+REGISTRIES = FOLDER / "registries"
+#: Azure's own registries (the model catalogue of ai.azure.com asks for these; dotnet/aspire:
+#: src/Aspire.Hosting.Azure.AIFoundry/tools/GenModel.cs).
+OF_AZURE = FOLDER / "registries_of_azure.yaml"
+MODELS_FILE = "models.yaml"
+MLFLOW_MODEL = "mlflow_model"
+FLAVORS = {"python_function": {"data": {"loader_module": "mlflow.transformers"}}}
 #: Spare bytes of a node's own disk image, in MB, the same for every size.
 OS_VHD_MB = 1047552
 #: libyaml's safe loader where PyYAML was built with it: ten times as fast, at every start.
@@ -25,8 +31,8 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
-class Catalogue:
-    """The registry and the region, as plain data.
+class Registry:
+    """One registry, as plain data.
 
     ``models``: ``{name, version, created, properties}``, where ``properties`` is the object that
     the registry returns (``tags``, ``properties``, ``modelType``, ``isArchived``, ``flavors``, ...
@@ -34,16 +40,35 @@ class Catalogue:
     name is what the label ``latest`` means, archived or not.
 
     ``components``: ``{name, version, created, properties}`` with ``properties.componentSpec``.
-
-    ``vm_sizes``: entries of the region's ``vmSizes``. ``quotas``: vCPUs of dedicated nodes by
-    family; ``low_priority_quota``: vCPUs of low-priority nodes together.
     """
 
+    name: str
     models: list[dict[str, Any]]
     components: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The registries and the region, as plain data.
+
+    ``not_carried``: Azure's registries that this emulator has not. ``vm_sizes``: entries of the
+    region's ``vmSizes``. ``quotas``: vCPUs of dedicated nodes by family; ``low_priority_quota``:
+    vCPUs of low-priority nodes together.
+    """
+
+    registries: list[Registry]
+    not_carried: list[str]
     vm_sizes: list[dict[str, Any]]
     quotas: dict[str, int]
     low_priority_quota: int
+
+    def registry(self, name: str) -> Registry | None:
+        """The registry of that name, in whatever case."""
+        return next((one for one in self.registries if one.name.lower() == name.lower()), None)
+
+    def is_not_carried(self, name: str) -> bool:
+        """Whether Azure has a registry of that name, and this emulator has not."""
+        return name.lower() in (one.lower() for one in self.not_carried)
 
     def vm_size(self, name: str) -> dict[str, Any] | None:
         """The VM size of that name, in whatever case."""
@@ -53,34 +78,52 @@ class Catalogue:
 def load_catalogue(today: date | None = None) -> Catalogue:
     """Return the catalogue; dates that are relative in the files count from ``today`` (UTC)."""
     day = today or datetime.now(UTC).date()
-    sizes = _read("sizes.yaml")
+    sizes = _read(FOLDER / "sizes.yaml")
+    registries = [_registry(folder, day) for folder in sorted(REGISTRIES.iterdir())]
+    carried = {registry.name for registry in registries}
     return Catalogue(
-        models=[_model(card, day) for card in _read("models.yaml")],
-        components=[_component(_read("component.yaml"))],
+        registries=registries,
+        not_carried=[name for name in _read(OF_AZURE) if name not in carried],
         vm_sizes=[_vm_size(name, facts) for name, facts in sizes["sizes"].items()],
         quotas=dict(sizes["quotas"]["dedicated"]),
         low_priority_quota=sizes["quotas"]["low_priority"],
     )
 
 
-def _read(name: str) -> Any:
-    return yaml.load((FOLDER / name).read_text(encoding="utf-8"), Loader=LOADER)
+def _read(file: Path) -> Any:
+    return yaml.load(file.read_text(encoding="utf-8"), Loader=LOADER)
 
 
-def _model(card: Mapping[str, Any], today: date) -> dict[str, Any]:
+def _registry(folder: Path, today: date) -> Registry:
+    files = sorted(folder.glob("*.yaml"))
+    return Registry(
+        name=folder.name,
+        models=[
+            _model(folder.name, card, today)
+            for file in files
+            if file.name == MODELS_FILE
+            for card in _read(file)
+        ],
+        components=[
+            _component(folder.name, _read(file)) for file in files if file.name != MODELS_FILE
+        ],
+    )
+
+
+def _model(registry: str, card: Mapping[str, Any], today: date) -> dict[str, Any]:
     tags = {name: _dated(value, today) for name, value in card.get("tags", {}).items()}
     tags |= {name: repr(value) for name, value in card.get("python_text", {}).items()}
     tags |= {name: json.dumps(value) for name, value in card.get("json_text", {}).items()}
-    name, version = card["name"], card["version"]
+    name, version, kind = card["name"], card["version"], card.get("type", MLFLOW_MODEL)
     body: dict[str, Any] = {
         "description": card["description"],
         "tags": tags,
         "properties": {key: str(value) for key, value in card.get("properties", {}).items()},
         "isArchived": bool(card.get("archived", False)),
         "isAnonymous": False,
-        "flavors": {"python_function": {"data": {"loader_module": "mlflow.transformers"}}},
-        "modelType": "mlflow_model",
-        "modelUri": f"azureml://registries/{REGISTRY}/models/{name}/versions/{version}/files",
+        "flavors": FLAVORS if kind == MLFLOW_MODEL else {},
+        "modelType": kind,
+        "modelUri": f"azureml://registries/{registry}/models/{name}/versions/{version}/files",
         "stage": "Production",
         "provisioningState": "Succeeded",
     }
@@ -108,7 +151,7 @@ def _dated(value: Any, today: date) -> Any:
     return {key: _dated(inner, today) for key, inner in value.items()}
 
 
-def _component(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _component(registry: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     name, version = facts["name"], facts["version"]
     spec = {
         "name": name,
@@ -119,7 +162,7 @@ def _component(facts: Mapping[str, Any]) -> dict[str, Any]:
         "is_deterministic": False,
         "inputs": facts["inputs"],
         "outputs": facts["outputs"],
-        "jobs": {step["name"]: _step(step, version) for step in facts["steps"]},
+        "jobs": {step["name"]: _step(registry, step, version) for step in facts["steps"]},
     }
     body = {
         "description": facts["description"],
@@ -133,7 +176,7 @@ def _component(facts: Mapping[str, Any]) -> dict[str, Any]:
     return _versioned(facts, body)
 
 
-def _step(step: Mapping[str, Any], version: str) -> dict[str, Any]:
+def _step(registry: str, step: Mapping[str, Any], version: str) -> dict[str, Any]:
     """Return a node of the pipeline in the shape of a REST object."""
     inputs = {name: _bound("parent.inputs", name) for name in step.get("takes", [])}
     for name, source in step.get("from_steps", {}).items():
@@ -145,7 +188,9 @@ def _step(step: Mapping[str, Any], version: str) -> dict[str, Any]:
     }
     return {
         "type": "command",
-        "componentId": f"{COMPONENTS}/{step['name']}/versions/{version}",
+        "componentId": (
+            f"azureml://registries/{registry}/components/{step['name']}/versions/{version}"
+        ),
         "computeId": f"${{{{parent.inputs.{step['compute']}}}}}",
         "resources": {"instance_type": f"${{{{parent.inputs.{step['instance_type']}}}}}"},
         "inputs": inputs,

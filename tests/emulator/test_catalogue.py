@@ -6,14 +6,18 @@ import ast
 import json
 from datetime import date
 
-from emulator.catalogue import load_catalogue
+import pytest
+import yaml
+
+from emulator.catalogue import OF_AZURE, Registry, load_catalogue
 
 TODAY = date(2026, 8, 1)
 CATALOGUE = load_catalogue(TODAY)
+AZUREML = CATALOGUE.registry("azureml")
 
 
-def newest(name: str) -> dict[str, object]:
-    versions = [one for one in CATALOGUE.models if one["name"] == name]
+def newest(name: str, registry: str = "azureml") -> dict[str, object]:
+    versions = [one for one in CATALOGUE.registry(registry).models if one["name"] == name]
     found: dict[str, object] = max(versions, key=lambda one: str(one["created"]))["properties"]
     return found
 
@@ -45,14 +49,39 @@ def test_dates_are_counted_from_today() -> None:
     assert tags["FinetuneRetirementDate"] == "2026-09-30"
 
 
-def test_no_version_of_a_model_is_there_twice() -> None:
-    keys = [(one["name"], one["version"]) for one in CATALOGUE.models]
+@pytest.mark.parametrize("registry", CATALOGUE.registries, ids=lambda one: one.name)
+def test_no_version_of_a_model_is_there_twice(registry: Registry) -> None:
+    keys = [(one["name"], one["version"]) for one in registry.models]
 
     assert len(set(keys)) == len(keys)
 
 
+@pytest.mark.parametrize("registry", CATALOGUE.registries, ids=lambda one: one.name)
+def test_what_a_registry_has_names_that_registry(registry: Registry) -> None:
+    addresses = [one["properties"]["modelUri"] for one in registry.models]
+    for component in registry.components:
+        steps = component["properties"]["componentSpec"]["jobs"].values()
+        addresses += [step["componentId"] for step in steps]
+
+    assert {address.split("/")[3] for address in addresses} == {registry.name}
+
+
+def test_a_model_that_is_no_mlflow_model_has_no_flavours() -> None:
+    card = newest("gpt-oss-120b", "azureml-openai-oss")
+
+    assert (card["modelType"], card["flavors"]) == ("custom_model", {})
+
+
+def test_the_registries_that_are_carried_are_azures_and_no_other() -> None:
+    carried = {one.name for one in CATALOGUE.registries}
+
+    assert carried >= {"azureml", "azureml-openai-oss"}
+    assert not carried & set(CATALOGUE.not_carried)
+    assert carried <= set(yaml.safe_load(OF_AZURE.read_text(encoding="utf-8")))
+
+
 def test_the_component_is_whole() -> None:
-    spec = CATALOGUE.components[0]["properties"]["componentSpec"]
+    spec = AZUREML.components[0]["properties"]["componentSpec"]
 
     assert len(spec["inputs"]) == 69
     assert len(spec["jobs"]) == 5
@@ -67,7 +96,7 @@ def test_the_component_is_whole() -> None:
 
 def test_every_size_of_an_allow_list_is_offered_and_its_family_has_a_quota() -> None:
     offered = {one["name"]: one for one in CATALOGUE.vm_sizes}
-    for model in CATALOGUE.models:
+    for model in AZUREML.models:
         text = model["properties"]["tags"].get("finetune_compute_allow_list", "[]")
         named = ast.literal_eval(text) if text.endswith("]") else []
 
@@ -76,6 +105,15 @@ def test_every_size_of_an_allow_list_is_offered_and_its_family_has_a_quota() -> 
 
 
 def test_a_catalogue_is_nobodys_to_change() -> None:
-    load_catalogue(TODAY).components[0]["properties"]["componentSpec"]["inputs"].clear()
+    load_catalogue(TODAY).registry("azureml").components[0]["properties"]["componentSpec"][
+        "inputs"
+    ].clear()
 
-    assert len(load_catalogue(TODAY).components[0]["properties"]["componentSpec"]["inputs"]) == 69
+    assert (
+        len(
+            load_catalogue(TODAY)
+            .registry("azureml")
+            .components[0]["properties"]["componentSpec"]["inputs"]
+        )
+        == 69
+    )

@@ -12,7 +12,7 @@ from finetuning.planning.parameters import settle
 from finetuning.recipes import find_recipe
 
 RECIPE = find_recipe("chat_completion")
-SPEC = load_catalogue().components[0]["properties"]["componentSpec"]
+SPEC = load_catalogue().registry("azureml").components[0]["properties"]["componentSpec"]
 DECLARED = read_declared(SPEC["inputs"])
 
 

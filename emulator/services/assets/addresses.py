@@ -1,11 +1,10 @@
 """Addresses (``azureml:...``, ``https://...``) and the paths on this machine that they mean."""
 
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from emulator.catalogue import REGISTRY
+from emulator.catalogue import Catalogue
 from emulator.services.storage.blobs import Storage
 
 REGISTRY_MODEL = re.compile(
@@ -70,16 +69,18 @@ class Locations:
         )
 
 
-def is_published(models: Sequence[Mapping[str, Any]], uri: str) -> bool:
-    """Whether the registry, with these models, has the model that the address means."""
+def is_published(catalogue: Catalogue, uri: str) -> bool:
+    """Whether a registry of the catalogue has the model that the address means."""
     match = REGISTRY_MODEL.fullmatch(uri)
-    if match is None or match["registry"].lower() != REGISTRY:
+    registry = catalogue.registry(match["registry"]) if match else None
+    if match is None or registry is None:
         return False
-    versions = [one["version"] for one in models if one["name"].lower() == match["name"].lower()]
+    name = match["name"].lower()
+    versions = [one["version"] for one in registry.models if one["name"].lower() == name]
     return bool(versions) and match["version"] in (*versions, "latest")
 
 
-def registry_model(uri: str) -> str | None:
-    """The name of the registry's model that the address means, if it means one."""
+def registry_of(uri: str) -> str | None:
+    """The registry whose model the address means, if it means one."""
     match = REGISTRY_MODEL.fullmatch(uri)
-    return match["name"] if match else None
+    return match["registry"] if match else None

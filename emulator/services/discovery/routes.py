@@ -1,15 +1,26 @@
 """How a cloud describes itself, and where a registry and a workspace's services are."""
 
+from dataclasses import dataclass
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from emulator.catalogue import REGISTRY
+from emulator.catalogue import Catalogue
 from emulator.configuration import REGION, Configuration
-from emulator.protocol.errors import ArmError
+from emulator.protocol.registries import registry_named
 from emulator.protocol.routing import Routes
 
 
-async def get_clouds(config: Configuration, request: Request) -> Response:
+@dataclass(frozen=True)
+class DiscoveryService:
+    """What the routes of discovery ask."""
+
+    config: Configuration
+    catalogue: Catalogue
+
+
+async def get_clouds(service: DiscoveryService, request: Request) -> Response:
+    config = service.config
     manager = f"https://{config.management_host}/"
     cloud = {
         "name": config.cloud,
@@ -26,11 +37,10 @@ async def get_clouds(config: Configuration, request: Request) -> Response:
     return JSONResponse([cloud])
 
 
-async def get_registry(config: Configuration, request: Request) -> Response:
-    """The registry's own subscription and group; anything but ``azureml`` is not there."""
-    name = request.path_params["registry"]
-    if name != REGISTRY:
-        raise ArmError(404, "RegistryNotFound", f"The registry '{name}' was not found.")
+async def get_registry(service: DiscoveryService, request: Request) -> Response:
+    """The registry's own subscription and group."""
+    name = registry_named(service.catalogue, request.path_params["registry"]).name
+    config = service.config
     return JSONResponse(
         {
             "registryName": name,
@@ -42,17 +52,17 @@ async def get_registry(config: Configuration, request: Request) -> Response:
     )
 
 
-async def get_services(config: Configuration, request: Request) -> Response:
+async def get_services(service: DiscoveryService, request: Request) -> Response:
     """The document behind a workspace's ``discoveryUrl``."""
-    base = f"https://{config.api_host}"
+    base = f"https://{service.config.api_host}"
     names = ("api", "history", "experimentation", "mlflow", "studio")
     return JSONResponse(dict.fromkeys(names, base))
 
 
-MANAGEMENT: Routes[Configuration] = [
+MANAGEMENT: Routes[DiscoveryService] = [
     ("GET", "/metadata/endpoints", get_clouds),
 ]
-API: Routes[Configuration] = [
+API: Routes[DiscoveryService] = [
     ("GET", "/registrymanagement/v1.0/registries/{registry}/discovery", get_registry),
     ("GET", "/discovery/workspaces/{workspace}", get_services),
 ]

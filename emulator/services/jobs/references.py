@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from emulator.catalogue import Catalogue
+from emulator.protocol.registries import carried
 from emulator.protocol.rules import JOB_LIMITS, Limits
 from emulator.services.compute.nodes import SERVERLESS
 from emulator.services.jobs.inputs import BINDING, OUTPUT_BINDING
@@ -36,6 +38,12 @@ def _refuse(place: str, given: dict[str, Any], fields: Collection[str]) -> None:
     for name in fields:
         if given.get(name):
             raise NotOffered(f"{place} {name}")
+
+
+def check_carried(catalogue: Catalogue, registry: str) -> None:
+    """Raises NotOffered: a registry that Azure has and this emulator has not."""
+    if catalogue.is_not_carried(registry):
+        raise NotOffered(f"an asset of the registry '{registry}'; {carried(catalogue)}")
 
 
 def check_bindings(body: dict[str, Any], node: dict[str, Any], component: dict[str, Any]) -> None:

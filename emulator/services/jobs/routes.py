@@ -14,9 +14,11 @@ from emulator.protocol.operations import Operations
 from emulator.protocol.paging import page
 from emulator.protocol.resources import WORKSPACE, body_of
 from emulator.protocol.routing import Routes
+from emulator.services.assets.addresses import registry_of
 from emulator.services.compute.clusters import Clusters
 from emulator.services.jobs import records
 from emulator.services.jobs.records import ENDED, Jobs, Record
+from emulator.services.jobs.references import check_carried
 from emulator.services.jobs.refusals import NotOffered, Refused
 from emulator.services.jobs.runner import Runner
 from emulator.services.jobs.submission import (
@@ -83,6 +85,8 @@ async def put_job(service: JobService, request: Request) -> Response:
         clusters = {cluster["name"]: cluster for cluster in service.clusters.all()}
         now = service.clock.now()
         made = submission(scope(request), name, body, component, clusters, now)
+        for registry in filter(None, map(registry_of, made.job["addresses"].values())):
+            check_carried(service.catalogue, registry)
     except NotOffered as kind:
         raise NotEmulated(f"A job with {kind}.") from kind
     except Refused as refused:
@@ -148,14 +152,18 @@ async def delete_job(service: JobService, request: Request) -> Response:
 
 def _component(catalogue: Catalogue, body: Record) -> dict[str, Any]:
     """The specification of the component that the job's node calls. Raises Refused, NotOffered."""
-    name, version = component_name(str(the_node(body)["componentId"]))
+    where, name, version = component_name(str(the_node(body)["componentId"]))
+    check_carried(catalogue, where)
+    registry = catalogue.registry(where)
+    if registry is None:
+        raise Refused(f"The registry '{where}' of the component was not found.")
     components = [
         component
-        for component in catalogue.components
+        for component in registry.components
         if component["name"] == name and version in ("latest", str(component["version"]))
     ]
     if not components:
-        raise Refused(f"Component '{name}' version '{version}' is not in the registry.")
+        raise Refused(f"Component '{name}' version '{version}' is not in the registry '{where}'.")
     return dict(components[0]["properties"]["componentSpec"])
 
 

@@ -20,7 +20,7 @@ from emulator.faults import Faults
 from emulator.latency import Profile
 from emulator.processes.children import Processes, ProcessNotStarted, Running
 from emulator.protocol.errors import ArmError
-from emulator.services.assets.addresses import Locations, Unresolvable, registry_model
+from emulator.services.assets.addresses import Locations, Unresolvable, registry_of
 from emulator.services.compute.nodes import Nodes
 from emulator.services.jobs import records
 from emulator.services.jobs.base_weights import BaseWeights, NoBaseWeights, last_line
@@ -202,7 +202,7 @@ class Runner:
         return Plan(record["parameters"], paths)
 
     async def _path(self, uri: str) -> Path:
-        if registry_model(uri):
+        if registry_of(uri):
             if not self.published(uri):
                 raise Unresolvable(f"The registry has no model '{uri}'.")
             return await self.weights.folder()

@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from emulator.catalogue import REGISTRY
 from emulator.services.compute.nodes import SERVERLESS
 from emulator.services.jobs.inputs import addresses, bound_outputs, literals, node_inputs
 from emulator.services.jobs.records import (
@@ -61,14 +60,12 @@ def the_node(body: Record) -> dict[str, Any]:
     return node
 
 
-def component_name(component_id: str) -> tuple[str, str]:
-    """Name and version (or label) in a component's address. Raises Refused."""
+def component_name(component_id: str) -> tuple[str, str, str]:
+    """Registry, name and version (or label) in a component's address. Raises Refused."""
     match = COMPONENT_ID.fullmatch(component_id)
     if match is None or match["registry"] is None:
         raise Refused(f"Component '{component_id}' was not found; the workspace has none.")
-    if match["registry"].lower() != REGISTRY:
-        raise Refused(f"The registry '{match['registry']}' of the component was not found.")
-    return match["name"], match["version"]
+    return match["registry"], match["name"], match["version"]
 
 
 def check_inputs(component: dict[str, Any], given: dict[str, Any]) -> None:

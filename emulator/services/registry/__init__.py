@@ -1,1 +1,1 @@
-"""The registry ``azureml``: models and components, read only."""
+"""The registries: models and components, read only."""

@@ -1,4 +1,4 @@
-"""The registry ``azureml``: its models and components, read only, as the catalogue has them."""
+"""The registries: their models and components, read only, as the catalogue has them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,10 +6,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from emulator.catalogue import REGISTRY, Catalogue
+from emulator.catalogue import Catalogue
 from emulator.configuration import REGION, Configuration
 from emulator.protocol.errors import ArmError, NotEmulated
 from emulator.protocol.paging import page
+from emulator.protocol.registries import registry_named
 from emulator.protocol.routing import Routes
 
 PATH = (
@@ -20,20 +21,17 @@ PATH = (
 
 @dataclass(frozen=True)
 class RegistryService:
-    """What the registry's routes ask."""
+    """What the registries' routes ask."""
 
     config: Configuration
     catalogue: Catalogue
 
 
 def _versions(service: RegistryService, request: Request) -> list[dict[str, Any]]:
-    """All versions of all assets of the kind. Raises ArmError 404, NotEmulated: other kinds."""
-    catalogue = service.catalogue
-    kinds = {"models": catalogue.models, "components": catalogue.components}
+    """All versions of all assets of the kind. Raises ArmError 404, NotEmulated: others."""
     names = request.path_params
-    if names["registry"].lower() != REGISTRY:
-        text = f"The registry '{names['registry']}' was not found."
-        raise ArmError(404, "RegistryNotFound", text)
+    registry = registry_named(service.catalogue, names["registry"])
+    kinds = {"models": registry.models, "components": registry.components}
     if names["kind"].lower() not in kinds:
         raise NotEmulated(f"{names['kind']} of a registry; there are {' and '.join(kinds)}.")
     return kinds[names["kind"].lower()]
@@ -116,9 +114,7 @@ def _container(service: RegistryService, request: Request, name: str) -> dict[st
 
 
 async def get_registry(service: RegistryService, request: Request) -> Response:
-    name = request.path_params["registry"]
-    if name.lower() != REGISTRY:
-        raise ArmError(404, "ResourceNotFound", f"The registry '{name}' was not found.")
+    name = registry_named(service.catalogue, request.path_params["registry"]).name
     return JSONResponse(
         {
             "id": request.url.path,

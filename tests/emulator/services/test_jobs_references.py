@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from emulator.services.assets.addresses import is_published
 from tests.emulator.support.in_process import InProcess
 from tests.emulator.support.job_stand_ins import write_programs
 
@@ -62,6 +63,31 @@ def refused(azure, body):
     assert azure.ask("GET", "jobs/job-1").status_code == 404
     assert azure.ask("GET", "jobs").json()["value"] == []
     return answer.status_code, answer.json()["error"]["message"]
+
+
+def test_a_model_of_another_registry_is_found_in_its_own_only(jobs):
+    model = "azureml://registries/{}/models/gpt-oss-120b/versions/4"
+
+    assert is_published(jobs.emulator.catalogue, model.format("azureml-openai-oss"))
+    assert not is_published(jobs.emulator.catalogue, model.format("azureml"))
+
+
+def test_an_asset_of_a_registry_that_is_not_carried_is_said_before_the_job_is_taken(jobs):
+    model = "azureml://registries/azureml-meta/models/Llama-3/versions/1"
+    component = FINE_TUNE.replace("registries/azureml/", "registries/azureml-meta/")
+    for node in ({"inputs": {"mlflow_model_path": {"uri": model}}}, {"componentId": component}):
+        status, text = refused(jobs, job(node=node))
+
+        assert status == 501
+        assert "azureml-meta" in text
+
+
+def test_a_component_of_an_unknown_registry_is_refused(jobs):
+    component = FINE_TUNE.replace("registries/azureml/", "registries/nowhere/")
+    status, text = refused(jobs, job(node={"componentId": component}))
+
+    assert status == 400
+    assert "'nowhere'" in text
 
 
 @pytest.mark.parametrize("version", ["versions/9999", "labels/newest"])

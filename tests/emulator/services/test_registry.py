@@ -3,25 +3,70 @@
 import pytest
 
 
-@pytest.fixture
-def registry(azure):
-    place = "/registrymanagement/v1.0/registries/azureml/discovery"
-    found = azure.at(azure.config.api_host, "GET", place, headers={"Authorization": None}).json()
+def discovered(azure, name):
+    place = f"/registrymanagement/v1.0/registries/{name}/discovery"
+    return azure.at(azure.config.api_host, "GET", place, headers={"Authorization": None})
+
+
+def opened(azure, name):
+    """A function that reads below a registry, at the place that discovery tells."""
+    found = discovered(azure, name).json()
     start = f"{found['primaryRegionResourceProviderUri']}mferp/managementfrontend/subscriptions/"
     start += f"{found['subscriptionId']}/resourceGroups/{found['resourceGroup']}"
-    start += "/providers/Microsoft.MachineLearningServices/registries/azureml"
+    start += f"/providers/Microsoft.MachineLearningServices/registries/{found['registryName']}"
     return lambda path: azure.at("", "GET", start + path)
+
+
+def below(azure, name, path):
+    """A read below a registry at the management host, which needs no discovery."""
+    mine = azure.config.identity
+    group = f"/subscriptions/{mine.subscription}/resourceGroups/{mine.registry_group}"
+    place = f"{group}/providers/Microsoft.MachineLearningServices/registries/{name}{path}"
+    return azure.ask("GET", place)
+
+
+@pytest.fixture
+def registry(azure):
+    return opened(azure, "azureml")
 
 
 def created(answer):
     return [one["systemData"]["createdAt"] for one in answer.json()["value"]]
 
 
-def test_an_unknown_registry_is_not_found(azure):
-    place = "/registrymanagement/v1.0/registries/private/discovery"
-    answer = azure.at(azure.config.api_host, "GET", place)
+@pytest.mark.parametrize("path", ["", "/models", "/models/gpt-9/versions/1", "/components/x"])
+def test_an_unknown_registry_is_not_found(azure, path):
+    for answer in (discovered(azure, "private"), below(azure, "private", path)):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "RegistryNotFound")
 
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "RegistryNotFound")
+
+@pytest.mark.parametrize("path", ["", "/models", "/models/Llama/versions/1", "/components/x"])
+def test_a_registry_that_azure_has_and_the_emulator_has_not_is_said(azure, path):
+    for answer in (discovered(azure, "azureml-meta"), below(azure, "Azureml-Meta", path)):
+        error = answer.json()["error"]
+
+        assert (answer.status_code, error["code"]) == (501, "NotEmulated")
+        assert "meta" in error["message"] and "azureml-openai-oss" in error["message"]
+
+
+def test_every_registry_that_is_carried_is_discovered_under_its_own_name(azure):
+    for one in azure.emulator.catalogue.registries:
+        found = discovered(azure, one.name.upper()).json()
+        shown = below(azure, one.name, "").json()
+
+        assert found["registryName"] == shown["name"] == one.name
+        assert one.name in shown["properties"]["discoveryUrl"]
+
+
+def test_a_registry_has_its_own_models_and_no_others(azure, registry):
+    other = opened(azure, "azureml-openai-oss")
+    (card,) = other("/models/gpt-oss-120b/versions").json()["value"]
+
+    assert card["properties"]["modelType"] == "custom_model"
+    assert card["id"] == "azureml://registries/azureml-openai-oss/models/gpt-oss-120b/versions/4"
+    assert registry("/models/gpt-oss-120b").status_code == 404
+    assert other("/models/Phi-4").status_code == 404
+    assert other("/components").json() == {"value": []}
 
 
 def test_the_newest_version_comes_first_and_top_limits(registry):

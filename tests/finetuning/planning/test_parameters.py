@@ -16,7 +16,7 @@ from finetuning.planning.model_card import read_card
 from finetuning.planning.parameters import Settled, settle
 from finetuning.recipes import find_recipe
 
-SPEC = load_catalogue().components[0]["properties"]["componentSpec"]
+SPEC = load_catalogue().registry("azureml").components[0]["properties"]["componentSpec"]
 RECIPE = find_recipe("chat_completion")
 DECLARED = read_declared(SPEC["inputs"])
 INTEGER = Declared(name="n", type="integer")
@@ -232,8 +232,8 @@ def test_a_learning_rate_outside_the_cards_range_is_a_warning() -> None:
     assert not any("recommends" in one for one in warnings(inside))
 
 
-@pytest.mark.parametrize("index", range(len(load_catalogue().models)))
+@pytest.mark.parametrize("index", range(len(load_catalogue().registry("azureml").models)))
 def test_no_card_of_the_catalogue_brings_an_error(index: int) -> None:
-    card = read_card(load_catalogue().models[index]["properties"])
+    card = read_card(load_catalogue().registry("azureml").models[index]["properties"])
 
     assert not errors(settle(RECIPE, DECLARED, user={}, card=card.defaults))

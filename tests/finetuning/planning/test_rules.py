@@ -35,7 +35,8 @@ TODAY = date(2026, 8, 1)
 RECIPE = find_recipe("chat_completion")
 SPLITS = Splits(train="train", test="test", asked="asked")
 CATALOGUE = load_catalogue(TODAY)
-CARD = read_card(CATALOGUE.models[3]["properties"])
+AZUREML = CATALOGUE.registry("azureml")
+CARD = read_card(AZUREML.models[3]["properties"])
 SIZES = {
     one["name"].lower(): NodeSize(
         name=one["name"],
@@ -211,7 +212,7 @@ def test_a_serverless_fine_tune_is_held_against_the_card() -> None:
 
 
 def model_findings(name: str, version: str, **choice: Any) -> list[Finding]:
-    card = next(one for one in CATALOGUE.models if (one["name"], one["version"]) == (name, version))
+    card = next(one for one in AZUREML.models if (one["name"], one["version"]) == (name, version))
     report = Report("model")
     chosen = ModelChoice(name=name, **choice)
     check_model_card(chosen, version, read_card(card["properties"]), RECIPE, TODAY, report)

@@ -13,8 +13,10 @@ from emulator.catalogue import load_catalogue
 from finetuning.recipes import find_recipe
 
 RECIPE = find_recipe("chat_completion")
-INPUTS = load_catalogue().components[0]["properties"]["componentSpec"]["inputs"]
-OUTPUTS = load_catalogue().components[0]["properties"]["componentSpec"]["outputs"]
+INPUTS = load_catalogue().registry("azureml").components[0]["properties"]["componentSpec"]["inputs"]
+OUTPUTS = (
+    load_catalogue().registry("azureml").components[0]["properties"]["componentSpec"]["outputs"]
+)
 
 
 def test_the_display_name_is_the_tutorials() -> None:
