@@ -172,7 +172,7 @@ def deploy(workspace: Any, model: Any) -> None:
         name="demo",
         endpoint_name=ENDPOINT,
         model=model.id,
-        instance_type="Standard_NC6s_v3",
+        instance_type="Standard_NC24ads_A100_v4",
         instance_count=1,
         liveness_probe=ProbeSettings(initial_delay=600),
         request_settings=OnlineRequestSettings(request_timeout_ms=90000),

@@ -95,7 +95,7 @@ def plan_of(job: str, *, endpoint: str = "none", budget: float | None = None) ->
         budget=budget, compute=ComputePlan(choice=run.compute, allowed=None),
         registration=Registration(name="m", version=naming.model_version("k")),
         serving=Serving(
-            endpoint=endpoint, choice=run.endpoint, nodes=Nodes(size="Standard_NC6s_v3")
+            endpoint=endpoint, choice=run.endpoint, nodes=Nodes(size="Standard_NC4as_T4_v3")
         ),
         job=JobPlan(
             name=job, display_name="d", experiment="metered", component="0.0.82",
@@ -194,7 +194,7 @@ def deployed(here: RunningEmulator, tmp_path: Path) -> Iterator[str]:
     client.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name=name)).result()
     here.add_fault(kind="deployment_fails", message="no")
     deployment = ManagedOnlineDeployment(
-        name="demo", endpoint_name=name, model=model.id, instance_type="Standard_NC6s_v3",
+        name="demo", endpoint_name=name, model=model.id, instance_type="Standard_NC4as_T4_v3",
         instance_count=1,
     )  # fmt: skip
     with pytest.raises(HttpResponseError):
@@ -224,7 +224,7 @@ def test_the_budget_counts_what_the_endpoint_cost_before_the_restart(
     settings = load_settings()
     found = open_client(settings).online_deployments.get("demo", deployed)
     created = found.creation_context.created_at.timestamp()
-    price = load_prices().per_hour("Standard_NC6s_v3") or 0.0
+    price = load_prices().per_hour("Standard_NC4as_T4_v3") or 0.0
     plan = plan_of(job, endpoint=deployed, budget=price * 24)
     restarted = Spending(settings, plan, now=lambda: created + WEEK_S)
 

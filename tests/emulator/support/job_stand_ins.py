@@ -195,7 +195,7 @@ async def bench(root: Path, webhook: str | None = None) -> Any:
         webhook=Webhook(webhook, clock.sleep),
         storage=storage,
         locations=Locations(storage, Assets(store), "core.test"),
-        published=partial(is_published, load_catalogue().registry("azureml").models),
+        published=partial(is_published, load_catalogue()),
         weights=BaseWeights(
             "tiny", root / "cache", workloads / "base_weights.py", processes, root / "w.log"
         ),
