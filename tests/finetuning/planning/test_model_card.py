@@ -32,7 +32,7 @@ values = st.recursive(
 def card(name: str, version: str) -> ModelCard:
     found = [
         one
-        for one in load_catalogue(TODAY).models
+        for one in load_catalogue(TODAY).registry("azureml").models
         if one["name"] == name and one["version"] == version
     ]
     return read_card(found[0]["properties"])
