@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Any
 
 from prefect import get_run_logger
@@ -19,6 +18,7 @@ from finetuning.form.results import Foundation, RegisteredModel, Result
 from finetuning.form.run import ModelChoice
 from finetuning.planning.facts import ModelFacts
 from finetuning.planning.findings import Report
+from finetuning.planning.lifecycle import todays_calendar
 from finetuning.planning.model_card import read_card
 from finetuning.planning.plan import Plan
 from finetuning.planning.rules.model import check_model_card
@@ -46,8 +46,8 @@ def check_model(
         return ModelFacts(findings=report.findings)
     properties = found.get("properties") or {}
     card = read_card(properties)
-    today = datetime.now(UTC).date()
-    check_model_card(choice, version, card, find_recipe(recipe), today, report)
+    calendar = todays_calendar()
+    check_model_card(choice, version, card, find_recipe(recipe), calendar, report)
     return ModelFacts(
         foundation=_foundation(choice.name, version, found), card=card, findings=report.findings
     )

@@ -29,7 +29,10 @@ CONFIG_PLACES = ("config.json", ".azureml/config.json", "aml_config/config.json"
 #: In the environment only: another file than ``.env`` of the current folder; ``/dev/null`` is none.
 ENV_FILE = "FINETUNE_ENV_FILE"
 #: Variables of ours that are no setting of the connection.
-OF_OTHER_PARTS = ("FINETUNE_BLOCK", "FINETUNE_DATA", "FINETUNE_EVENTS_KEY", "FINETUNE_PRICES")
+OF_OTHER_PARTS = (
+    *("FINETUNE_BLOCK", "FINETUNE_DATA", "FINETUNE_EVENTS_KEY"),
+    *("FINETUNE_LIFECYCLE", "FINETUNE_PRICES"),
+)
 
 
 class CredentialChoice(BaseModel):

@@ -54,7 +54,7 @@ def _set(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     kept = {name: _set(one) for name, one in value.items()}
-    return {name: one for name, one in kept.items() if one not in (None, {}, [])}
+    return {name: one for name, one in kept.items() if one not in (None, "", {}, [])}
 
 
 def says_what_it_stands_for(tags: Mapping[str, str] | None) -> bool:

@@ -89,7 +89,11 @@ class ComputeChoice(Choice):
         pattern=r"^[A-Za-z][-A-Za-z0-9]{1,22}[A-Za-z0-9]$",
         description="Name of the cluster: 3 to 24 letters, digits and hyphens.",
     )
-    size: str = Field("Standard_ND40rs_v2", min_length=1, description="VM size of a node.")
+    size: str = Field(
+        "",
+        description="VM size of a node. Empty: the first of the model card's recommended sizes "
+        "that can be had.",
+    )
     tier: Literal["dedicated", "dedicated_then_low_priority", "low_priority"] = Field(
         "dedicated_then_low_priority",
         description="What to create. A low-priority node is cheaper and may be pre-empted.",
@@ -182,7 +186,11 @@ class EndpointChoice(Choice):
     deployment: str = Field(
         "demo", pattern=r"^[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]$", description="Its deployment."
     )
-    instance_type: str = Field("Standard_NC6s_v3", min_length=1, description="VM size that serves.")
+    instance_type: str = Field(
+        "",
+        description="VM size that serves. Empty: the first of the model card's recommended sizes "
+        "that can be had.",
+    )
     instance_count: int = Field(1, ge=1, le=20, description="Number of instances.")
     probe_initial_delay_s: int = Field(
         600, ge=1, le=3600, description="Seconds before Azure first asks whether it is alive."

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 
-from finetuning.azure import naming
+from finetuning.azure import naming, rest
 from finetuning.form.key import asked_tags
 from finetuning.form.run import FineTune
 from finetuning.planning.facts import ComputeFacts, EndpointFacts, Facts, ModelFacts
 from finetuning.planning.findings import Finding, Report, by_weight, errors
+from finetuning.planning.lifecycle import Calendar, Ending
 from finetuning.planning.parameters import Settled, settle
 from finetuning.planning.plan import (
     ComputePlan,
@@ -24,13 +26,23 @@ from finetuning.planning.prices import Estimate, Nodes, Prices, Work, estimate
 from finetuning.planning.rules.compute import check_compute, training_nodes
 from finetuning.planning.rules.data import check_data
 from finetuning.planning.rules.endpoint import check_endpoint
+from finetuning.planning.rules.lifecycle import check_end, check_named, check_sizes, check_table
 from finetuning.planning.rules.money import check_money
+from finetuning.planning.sizes import settle_compute, settle_endpoint
 from finetuning.recipes import Recipe
 
 
-def make_plan(run: FineTune, recipe: Recipe, key: str, facts: Facts, prices: Prices) -> PlanReport:
+@dataclass(frozen=True)
+class Tables:
+    """What is held against the facts beside the rules: prices, and ends of life."""
+
+    prices: Prices
+    calendar: Calendar
+
+
+def make_plan(run: FineTune, recipe: Recipe, key: str, facts: Facts, tables: Tables) -> PlanReport:
     """Return the report of a run with every finding; without an error it holds the plan."""
-    return _Planner(run, recipe, key, facts, prices).report()
+    return _Planner(run, recipe, key, facts, tables).report()
 
 
 def endpoint_name(run: FineTune, key: str) -> str:
@@ -42,15 +54,20 @@ class _Planner:
     """What follows from run and facts, each thing worked out once."""
 
     def __init__(
-        self, run: FineTune, recipe: Recipe, key: str, facts: Facts, prices: Prices
+        self, run: FineTune, recipe: Recipe, key: str, facts: Facts, tables: Tables
     ) -> None:
-        self.run, self.recipe, self.key, self.facts, self.prices = run, recipe, key, facts, prices
+        self.run, self.recipe, self.key, self.facts = run, recipe, key, facts
+        self.prices, self.calendar = tables.prices, tables.calendar
         self.model = facts.model or ModelFacts()
         self.compute = facts.compute or ComputeFacts()
+        self.on_sizes = Report("compute"), Report("endpoint")
+        known = self.compute, self.model.card, self.calendar
+        self.chosen = settle_compute(run.compute, *known, self.on_sizes[0])
+        served = settle_endpoint(run.endpoint, *known, self.on_sizes[1])
         self.serving = Serving(
             endpoint=endpoint_name(run, key),
-            choice=run.endpoint,
-            nodes=Nodes(size=run.endpoint.instance_type, count=run.endpoint.instance_count),
+            choice=served,
+            nodes=Nodes(size=served.instance_type, count=served.instance_count),
         )
         self.registration = Registration(
             name=naming.registered_model_name(run.model.name, run.data.title, run.registered_name),
@@ -78,7 +95,7 @@ class _Planner:
 
     @cached_property
     def training(self) -> Nodes:
-        return training_nodes(self.run.compute, self.compute, self._whole("num_nodes_finetune"))
+        return training_nodes(self.chosen, self.compute, self._whole("num_nodes_finetune"))
 
     @cached_property
     def gpus_per_node(self) -> int:
@@ -135,8 +152,12 @@ class _Planner:
         run, card = self.run, self.model.card
         compute, data, on_endpoint = Report("compute"), Report("data"), Report("endpoint")
         money = Report("money")
+        yield from self._lifecycle()
+        if self.model.foundation is not None:  # else there is no card to take a size from
+            for report in self.on_sizes:
+                yield from report.findings
         if self.facts.compute is not None:
-            check_compute(run.compute, self.compute, card, self.training, compute)
+            check_compute(self.chosen, self.compute, card, self.training, compute)
         self._check_splits(data)
         if self.facts.splits is not None:
             check_data(
@@ -148,10 +169,49 @@ class _Planner:
             )
         if self.facts.endpoint is not None:
             self._check_endpoint(self.facts.endpoint, on_endpoint)
-        if self.estimate is not None:
+        if self.estimate is not None and self.training.size and self.serving.nodes.size:
             check_money(self.estimate, run.budget, money)
         for report in (compute, data, on_endpoint, money):
             yield from report.findings
+
+    def _lifecycle(self) -> list[Finding]:
+        report, calendar = Report("lifecycle"), self.calendar
+        check_table(calendar, report)
+        check_sizes(self._sizes(), self.compute, calendar, report)
+        if self.chosen.tier == "low_priority" and self.chosen.name not in self.compute.clusters:
+            low = calendar.table.low_priority
+            check_end("The tier low_priority", low, f"Choose {low.successor}.", calendar, report)
+        check_named(self._named(), calendar, report)
+        return report.findings
+
+    def _sizes(self) -> dict[str, str]:
+        """Return the sizes on which something of the run is, by the parameter that names each."""
+        steps = self.chosen.steps.chosen()
+        named = {f"run.compute.steps.{name}": step.instance_type for name, step in steps.items()}
+        if self.chosen.uses_cluster:
+            named["run.compute.size"] = self.chosen.size
+        named["run.endpoint.instance_type"] = self.serving.nodes.size
+        return {parameter: size for parameter, size in named.items() if size}
+
+    def _named(self) -> Iterator[tuple[str, Ending | None]]:
+        component, table = self.facts.component, self.calendar.table
+        if component is not None and component.version is not None:
+            name, version = self.recipe.component, component.version
+            yield f"Component {name} {version}", table.component(name, version)
+        for version in (rest.WORKSPACE_API, rest.PERMISSIONS_API, rest.REGISTRY_API):
+            yield f"Azure's API version {version}", table.api_versions.get(version)
+
+    @cached_property
+    def model_ends(self) -> Ending | None:
+        """The day on which the model retires, by its card or the table; None where neither says."""
+        known, own = (
+            self.calendar.table.model(self.run.model.name),
+            self.model.card.finetune_retires,
+        )
+        if own is None:
+            return known
+        successor = known.successor if known else "a newer model"
+        return Ending(retires=own, successor=successor, source="the model's card")
 
     def _check_endpoint(self, found: EndpointFacts, report: Report) -> None:
         check_endpoint(self.serving, self.key, found, self.compute, self.model.card, report)
@@ -167,7 +227,7 @@ class _Planner:
             )
 
     def _would_create(self) -> Iterator[Created]:
-        chosen, serving = self.run.compute, self.serving.nodes
+        chosen, serving = self.chosen, self.serving.nodes
         missing = chosen.uses_cluster and chosen.name not in self.compute.clusters
         if missing and chosen.may_create:
             detail = (
@@ -205,6 +265,7 @@ class _Planner:
                 ),
                 component=component.version,
                 model=self.model.foundation,
+                model_ends=self.model_ends,
                 parameters=self.settled.to_submit,
                 nodes=self.training,
                 gpus_per_node=self.gpus_per_node,
@@ -212,7 +273,7 @@ class _Planner:
                 asked=asked_tags(self.run),
             ),
             compute=ComputePlan(
-                choice=self.run.compute, allowed=None if allowed is None else list(allowed)
+                choice=self.chosen, allowed=None if allowed is None else list(allowed)
             ),
             registration=self.registration,
             serving=self.serving,
