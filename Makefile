@@ -11,7 +11,7 @@ BENCHMARKS ?= imports overhead wall growth waiting
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo up test check format plan reap bench bench-data faults audit deploy screenshots blocks \
+.PHONY: help setup demo up test check format plan reap bench bench-data bench-gate faults audit deploy screenshots blocks \
 	automations lock clean
 .DEFAULT_GOAL := help
 
@@ -61,6 +61,9 @@ bench: $(READY)  ## the flow against the tutorial, its limit and Prefect; 20 min
 
 bench-data: $(READY)  ## data preparation at the dataset's full size
 	$(BIN)/python -m benchmarks.data
+
+bench-gate: $(READY)  ## how often the gate is wrong, by simulation; minutes (ARGS=--write)
+	$(BIN)/python -m benchmarks.gate $(ARGS)
 
 faults: $(READY)  ## the single-fault sweep; hours
 	$(BIN)/python -m tests.faults

@@ -70,7 +70,7 @@ def add_jobs_and_models(file: Path, count: int) -> dict[str, int]:
     """
     with closing(Store(file)) as store:
         jobs, model = Jobs(store), store.list("model")[0]
-        job = jobs.pipelines()[0]
+        job = jobs.all()[0]
         steps = jobs.steps(job)
         for number in range(count):
             _put_job(store, job, steps, number)

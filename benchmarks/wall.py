@@ -99,7 +99,7 @@ def by_flow(folder: Path, scale: float, hub_url: str) -> Iterator[Case]:
 def _job(here: Stage) -> dict[str, float]:
     """Return when the newest job ended, and how long its own programs ran, by the service."""
     with here.jobs() as jobs:
-        job = jobs.pipelines()[0]
+        job = jobs.all()[0]
         ran = [step for step in jobs.steps(job) if step["started"] and step["ended"]]
     programs = sum(step["ended"] - step["started"] for step in ran)
     return {"ended": job["ended"], "programs_s": round(programs, 2)}

@@ -37,7 +37,7 @@ class Admin:
 
 async def get_summary(admin: Admin, request: Request) -> Response:
     """Endpoints, deployments, jobs and processes that are there now; jobs started ever."""
-    jobs = admin.jobs.pipelines()
+    jobs = admin.jobs.all()
     return JSONResponse(
         {
             "workspace": admin.config.identity.workspace,

@@ -27,6 +27,7 @@ from emulator.protocol.resources import invalid_content
 from emulator.protocol.routing import bound
 from emulator.protocol.verification import Verification, Verified
 from emulator.services import hub
+from emulator.services.assets import codes
 from emulator.services.assets import routes as assets
 from emulator.services.assets.addresses import Locations, is_published
 from emulator.services.assets.versions import Assets
@@ -39,10 +40,12 @@ from emulator.services.discovery import routes as discovery
 from emulator.services.identity import routes as identity
 from emulator.services.identity import sign_in
 from emulator.services.identity.service import IdentityService
+from emulator.services.jobs import job_environment
 from emulator.services.jobs import routes as jobs
 from emulator.services.jobs.base_weights import BaseWeights
+from emulator.services.jobs.command_runs import CommandRuns
 from emulator.services.jobs.events import Webhook
-from emulator.services.jobs.records import Jobs
+from emulator.services.jobs.records import Jobs, Record
 from emulator.services.jobs.runner import Runner
 from emulator.services.registry import routes as registry
 from emulator.services.serving import routes as endpoints
@@ -81,7 +84,10 @@ class Emulator:
         self.processes = Processes(state / "processes")
         self.storage = Storage(state / "blobs", self.store)
         self.assets = Assets(self.store)
-        self.locations = Locations(self.storage, self.assets, config.storage_suffix)
+        self.jobs = Jobs(self.store)
+        self.locations = Locations(
+            self.storage, self.assets, config.storage_suffix, self.jobs.output
+        )
         self.quotas = Quotas(
             config, self.store, self.catalogue, lambda name: self.nodes.pool(name).up
         )
@@ -94,7 +100,6 @@ class Emulator:
         self.tracking = TrackingServer(
             state / "tracking", state / "jobs", self.processes, self.store
         )
-        self.jobs = Jobs(self.store)
         self.runner = self._runner()
         self.operations.verbs["job.cancel"] = self.runner.until_ended
         scorers = Scorers(
@@ -123,9 +128,15 @@ class Emulator:
             locations=self.locations,
             published=partial(is_published, self.catalogue),
             weights=BaseWeights(config.weights, config.cache, program, self.processes, log),
+            commands=CommandRuns(
+                self.assets, self.storage, self.locations, self.processes, self._variables
+            ),
             workloads=WORKLOADS,
             location=REGION,
         )
+
+    def _variables(self, record: Record) -> dict[str, str]:
+        return job_environment.variables(self.config, record, self.clock.now())
 
     async def _start_node(self, _: str) -> None:
         await self.clock.sleep(self.profile.seconds("compute.start_node"))
@@ -213,6 +224,10 @@ def management_routes(emulator: Emulator) -> list[Route]:
             ),
         ),
         *bound(
+            codes.ROUTES,
+            codes.CodeService(emulator.config, emulator.clock, emulator.storage),
+        ),
+        *bound(
             jobs.ROUTES,
             jobs.JobService(
                 emulator.config,
@@ -220,6 +235,7 @@ def management_routes(emulator: Emulator) -> list[Route]:
                 emulator.catalogue,
                 emulator.operations,
                 emulator.clusters,
+                emulator.assets,
                 emulator.jobs,
                 emulator.runner,
             ),

@@ -98,6 +98,18 @@ class Configuration:
         return f"{self.account}.blob.{self.storage_suffix}"
 
     @property
+    def storage_account_id(self) -> str:
+        """The storage account's ARM id."""
+        mine = self.identity
+        group = f"/subscriptions/{mine.subscription}/resourceGroups/{mine.resource_group}"
+        return f"{group}/providers/Microsoft.Storage/storageAccounts/{self.account}"
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where the workspace's MLflow is."""
+        return f"azureml://{self.api_host}/mlflow/v1.0{self.workspace_id}"
+
+    @property
     def tenant_id(self) -> str:
         return self.identity.tenant
 

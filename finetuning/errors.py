@@ -9,7 +9,8 @@
     ├── KeyTaken                 the run's key stands for a job with other parameters
     ├── ComputeError             the cluster cannot run the fine-tune
     ├── DataError                the data cannot be read or is not what was asked for
-    │   └── DataUnavailable      the source does not answer; may be worth repeating
+    │   ├── DataUnavailable      the source does not answer; may be worth repeating
+    │   └── SuiteError           a suite of the evaluation cannot be asked, or not believed
     ├── JobError                 the pipeline job did not complete
     │   ├── JobFailed
     │   ├── JobCanceled
@@ -107,6 +108,17 @@ class DataUnavailable(DataError):
     """The source of the data does not answer, or stopped answering."""
 
     transient = True
+
+
+class SuiteError(DataError):
+    """A suite of the evaluation cannot be asked, or what it says could not be believed."""
+
+    def __init__(self, suite: str, reason: str, remedy: str) -> None:
+        super().__init__(suite, reason, remedy)
+        self.suite, self.reason, self.remedy = suite, reason, remedy
+
+    def __str__(self) -> str:
+        return f"Suite '{self.suite}' {self.reason} {self.remedy}"
 
 
 class JobError(FineTuneError):

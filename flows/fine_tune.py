@@ -6,6 +6,7 @@ from prefect.runtime import flow_run
 from finetuning.form.context import RunContext
 from finetuning.form.results import Result, Served, Trained
 from finetuning.form.run import FineTune
+from finetuning.form.verdict import Verdict
 from finetuning.planning.plan import Plan
 from finetuning.recipes import find_recipe
 from flows.lifecycle.cleanup import Guard, guarded
@@ -17,6 +18,7 @@ from tasks.connection import connect
 from tasks.data import check_prepared_data, preparation
 from tasks.data_assets import fetch_data, upload_data
 from tasks.deployment import deploy_model
+from tasks.evaluation import ask_suites, judge_model, settle_suites
 from tasks.metrics import review_metrics
 from tasks.model import record_lineage, register_model
 from tasks.plan import settle_plan
@@ -41,7 +43,8 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
         plan = guard.follow(settle_plan(context, run))  # every gate; an error creates nothing
         trained = train(context, plan, guard, then_serve=True)
         served = serve(context, plan, trained, guard)
-    result = Result(**dict(trained), **dict(served))
+        verdict = judge(context, plan, trained, guard)
+    result = Result(**dict(trained), **dict(served), verdict=verdict)
     record_lineage(context.settings, result)
     return publish_result(result)
 
@@ -55,9 +58,12 @@ def train(context: RunContext, plan: Plan, guard: Guard, *, then_serve: bool = F
     compute = ensure_compute.submit(context, plan.compute)
     prepared = preparation(plan.data).submit(plan.data, context.settings, plan.content)
     checked = check_prepared_data.submit(prepared, plan)
+    suites = settle_suites.submit(context, plan, prepared) if plan.evaluation else None
     uploaded = upload_data.submit(context, prepared)
     cluster, data, files = compute.result(), prepared.result(), uploaded.result()
-    checked.result()  # the last gate: what follows costs
+    checked.result()  # the last gates: what follows costs
+    if suites is not None:
+        suites.result()
     job = submit_training(context, plan, cluster, files)
     if then_serve:
         guard.begin_endpoint()
@@ -84,3 +90,15 @@ def serve(context: RunContext, plan: Plan, trained: Trained, guard: Guard) -> Se
     asked = fetch_data(context, trained.data, find_recipe(plan.recipe).splits.asked)
     answers = test_endpoint(context, plan, deployment, asked, guard.spending)
     return Served(endpoint=endpoint, endpoint_kept=plan.serving.choice.keep, answers=answers)
+
+
+def judge(context: RunContext, plan: Plan, trained: Trained, guard: Guard) -> Verdict | None:
+    """Have the deployed model answer the suites, and say whether it is better than the champion.
+
+    None: the run is not to be evaluated.
+    """
+    if plan.evaluation is None:
+        return None
+    suites = settle_suites(context, plan, trained.data)
+    ask_suites(context, plan, trained.registered, suites, guard.spending)
+    return judge_model(context, plan, trained, suites)

@@ -1,4 +1,4 @@
-"""Results that outlive their process: JSON of three known shapes, and nothing else is read back.
+"""Results that outlive their process: JSON of a few known shapes, and nothing else is read back.
 
 Who may write to the storage of results must not be able to run code on a worker. Prefect pickles by
 default, and a stored record names the serializer that reads it: a pickle planted there is executed,
@@ -21,6 +21,8 @@ from prefect.serializers import Serializer
 from pydantic import Field, TypeAdapter
 
 from finetuning.errors import ResultRefused
+from finetuning.evaluation.answers import Answered
+from finetuning.evaluation.suites import Suite
 from finetuning.form.data import PreparedData
 from finetuning.planning.facts import SplitFacts
 from finetuning.planning.plan import Plan
@@ -31,6 +33,8 @@ SHAPES: dict[str, TypeAdapter[Any]] = {
     "plan": TypeAdapter(Plan),
     "prepared data": TypeAdapter(PreparedData),
     "looked at": TypeAdapter(dict[str, SplitFacts]),
+    "answer": TypeAdapter(Answered),
+    "suites": TypeAdapter(list[Suite]),
 }
 #: The fields of a record's metadata that are passed on to Prefect.
 METADATA = ("storage_key", "expiration", "prefect_version", "storage_block_id")
@@ -56,6 +60,10 @@ class KeptJson(Serializer):
 def _shape(obj: Any) -> str:
     if isinstance(obj, Plan):
         return "plan"
+    if isinstance(obj, Answered):
+        return "answer"
+    if isinstance(obj, list):
+        return "suites"
     return "prepared data" if isinstance(obj, PreparedData) else "looked at"
 
 

@@ -113,8 +113,9 @@ def record_lineage(settings: Settings, result: Result) -> None:
     Prefect shows assets by their keys, which are Azure's own ids.
     """
     base = Asset(key=_key(result.model.id))
+    source = "files" if result.data.choice.files else f"hf://{result.data.dataset}"
     data = Asset(
-        key=f"hf://{result.data.dataset}/{result.data.commit}",
+        key=_key(f"{source}/{result.data.commit}"),  # a list of files would be too long for a key
         properties=AssetProperties(name=f"{result.data.dataset} at {result.data.commit[:12]}"),
     )
     workspace = f"{settings.subscription_id}/{settings.resource_group}/{settings.workspace_name}"

@@ -28,6 +28,7 @@ from tasks.compute import look_at_compute
 from tasks.connection import check_credential
 from tasks.data import look_at_data
 from tasks.endpoint import look_at_endpoint
+from tasks.evaluation import look_at_suites
 from tasks.kept_results import KEPT
 from tasks.model import check_model
 from tasks.reports import publish_plan
@@ -97,6 +98,9 @@ def ask_gates(settings: Settings, run: FineTune, key: str, begin: Begin = submit
         "endpoint": ("endpoint", begin(look_at_endpoint, settings, endpoint_name(run, key))),
         "splits": ("data", begin(_data_gate(run), settings, run.data, _max_length(run))),
     }
+    if run.evaluation.on:
+        suites = begin(look_at_suites, settings, run.evaluation)
+        gates["suites"] = ("evaluation", suites)
     on_key = begin(check_key, settings, run, key)
     facts: dict[str, Any] = {}
     findings: list[Finding] = []

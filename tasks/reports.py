@@ -79,9 +79,15 @@ def _text(result: Result) -> str:
         "training loss": f"{result.metrics.loss_first} → {result.metrics.loss_last}",
         "registered model": f"{result.registered.name} {result.registered.version}",
         "endpoint": _endpoint(result),
+        "verdict": _verdict(result),
     }
     lines = [f"| {what} | {value} |" for what, value in rows.items()]
     return "\n".join(["| what | value |", "| --- | --- |", *lines])
+
+
+def _verdict(result: Result) -> str:
+    found = result.verdict
+    return "none: not evaluated" if found is None else f"{found.decision}: {found.why}"
 
 
 def _endpoint(result: Result) -> str:

@@ -14,6 +14,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_table_artifact
 
 from finetuning.azure.client import open_client
+from finetuning.conversations.turns import split_turns
 from finetuning.errors import AnswerError, DataError, NotAnsweringYet
 from finetuning.form.context import RunContext
 from finetuning.form.data import PreparedFile
@@ -91,14 +92,6 @@ def _messages(file: Path, number: int, line: str) -> list[dict[str, str]]:
             f"{file.name}, line {number}: {type(error).__name__} {error} in 'messages'. "
             "Prepare the data again with run.data.refresh."
         ) from error
-
-
-def split_turns(messages: list[dict[str, str]]) -> tuple[list[dict[str, str]], str]:
-    """Return what is sent, and the reference: the last assistant's turn and all before it."""
-    last = max((i for i, one in enumerate(messages) if one["role"] == "assistant"), default=None)
-    if last is None or last == 0:
-        return messages, ""
-    return messages[:last], messages[last]["content"]
 
 
 @dataclass(frozen=True)

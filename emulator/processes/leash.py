@@ -18,6 +18,7 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 CANNOT_START = 127
 
 
@@ -25,6 +26,32 @@ def die_with_parent() -> None:
     """Ask the kernel (Linux only) to kill this process should the leash itself be killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Ask the kernel (Linux only) to give us what our child's children leave without a parent."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_orphans() -> None:
+    """Kill what left the child's process group (``setsid``) and is ours since its parent ended."""
+    while pids := children():
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            except (ProcessLookupError, ChildProcessError):
+                pass  # it has ended
+
+
+def children() -> list[int]:
+    """Our own children; none where the kernel does not tell."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:
+        return []
 
 
 def become(argv: list[str], log: int, report: int) -> None:
@@ -86,11 +113,13 @@ def main(argv: list[str]) -> int:
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    adopt_orphans()
     pid = start(argv[1:], argv[0])
     signal.signal(signal.SIGTERM, lambda *_: signal_group(pid, signal.SIGTERM))
     follow_orders(pid, wake_read)
     signal_group(pid, signal.SIGKILL)  # whatever the program left behind in its group
     _, status = os.waitpid(pid, 0)
+    end_orphans()
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from finetuning.form.choice import Choice
+
 #: The tutorial's dataset and its four splits.
 ULTRACHAT = "HuggingFaceH4/ultrachat_200k"
 
@@ -14,13 +16,7 @@ ULTRACHAT = "HuggingFaceH4/ultrachat_200k"
 SPLITS = ("train_sft", "test_sft", "train_gen", "test_gen")
 
 
-class _Choice(BaseModel):
-    """A part of the form: frozen, and a misspelt field is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Columns(_Choice):
+class Columns(Choice):
     """Where a dataset keeps its conversations, if not in UltraChat's columns."""
 
     prompt: str = Field("prompt", description="Column with the first question; may be missing.")
@@ -55,7 +51,7 @@ class Columns(_Choice):
         return (self.messages,)
 
 
-class Filters(_Choice):
+class Filters(Choice):
     """Which of the selected rows to leave out; what was dropped is counted."""
 
     language_column: str | None = Field(None, description="Column with a language code.")
@@ -77,7 +73,7 @@ class Filters(_Choice):
         return self != Filters()
 
 
-class DataChoice(_Choice):
+class DataChoice(Choice):
     """Which conversations to train and test on."""
 
     dataset: str = Field(

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from finetuning.form.data import PreparedData
 from finetuning.form.run import Scalar
+from finetuning.form.verdict import Verdict
 
 
 class Foundation(BaseModel):
@@ -95,3 +96,4 @@ class Result(Trained):
     endpoint: str | None = None
     endpoint_kept: bool = False
     answers: list[Answer] = Field(default_factory=list)
+    verdict: Verdict | None = Field(None, description="None: the run was not evaluated.")

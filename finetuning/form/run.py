@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from finetuning.azure.naming import ENDPOINT_RULE
+from finetuning.form.choice import Choice
 from finetuning.form.data import DataChoice
+from finetuning.form.evaluation import EvaluationChoice
 
 Scheduler = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"
@@ -24,12 +26,6 @@ Scalar = str | int | float | bool
 #: How a run waits for its job: with its process, or without one.
 Waiting = Literal["attached", "suspended"]
 AssetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")]
-
-
-class Choice(BaseModel):
-    """A part of the form: frozen, and a misspelt field is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelChoice(Choice):
@@ -277,6 +273,10 @@ class FineTune(Choice):
     )
     endpoint: EndpointChoice = Field(default_factory=EndpointChoice, description="The endpoint.")
     test: TestChoice = Field(default_factory=TestChoice, description="The questions asked of it.")
+    evaluation: EvaluationChoice = Field(
+        default_factory=EvaluationChoice,
+        description="Whether the model is better than the one to beat, on which suites.",
+    )
     waiting: Waiting = Field(
         "attached",
         description="While the job trains: attached, the run's process watches it; suspended, the "

@@ -7,6 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from finetuning.conversations.survey import Survey
+from finetuning.evaluation.suites import Suite
 from finetuning.form.results import Foundation
 from finetuning.planning.declared import Declared
 from finetuning.planning.findings import Finding
@@ -122,6 +123,13 @@ class SplitFacts(BaseModel):
         return self.survey.tokens_per_row * self.rows
 
 
+class SuiteFacts(Fact):
+    """The suites that are files, read whole; a broken one is missing, with the reason."""
+
+    suites: list[Suite] = Field(default_factory=list)
+    findings: list[Finding] = Field(default_factory=list)
+
+
 class Facts(BaseModel):
     """What the gates brought back; None where one could not look, with the reason in findings."""
 
@@ -133,4 +141,5 @@ class Facts(BaseModel):
     compute: ComputeFacts | None = None
     endpoint: EndpointFacts | None = None
     splits: dict[str, SplitFacts] | None = None
+    suites: SuiteFacts | None = None
     findings: list[Finding] = Field(default_factory=list)

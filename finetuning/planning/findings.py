@@ -18,6 +18,7 @@ Gate = Literal[
     "compute",
     "data",
     "endpoint",
+    "evaluation",
     "money",
     "report",
 ]

@@ -6,7 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
+from finetuning.evaluation.suites import Suite
 from finetuning.form.data import DataChoice
+from finetuning.form.evaluation import EvaluationChoice
 from finetuning.form.results import Foundation
 from finetuning.form.run import ComputeChoice, EndpointChoice, Scalar, TestChoice, Waiting
 from finetuning.planning.facts import Fact
@@ -60,6 +62,13 @@ class Serving(Fact):
     nodes: Nodes
 
 
+class EvaluationPlan(Fact):
+    """What the model is asked and by which rules it is judged; ``own`` follows from the data."""
+
+    choice: EvaluationChoice
+    suites: list[Suite]
+
+
 class Plan(Fact):
     """Everything settled before the first thing is created."""
 
@@ -71,6 +80,7 @@ class Plan(Fact):
     registration: Registration
     serving: Serving
     test: TestChoice
+    evaluation: EvaluationPlan | None = None
     waiting: Waiting
     estimate: Estimate | None
     budget: float | None

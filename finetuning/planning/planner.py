@@ -16,6 +16,7 @@ from finetuning.planning.parameters import Settled, settle
 from finetuning.planning.plan import (
     ComputePlan,
     Created,
+    EvaluationPlan,
     JobPlan,
     Plan,
     PlanReport,
@@ -26,6 +27,7 @@ from finetuning.planning.prices import Estimate, Nodes, Prices, Work, estimate
 from finetuning.planning.rules.compute import check_compute, training_nodes
 from finetuning.planning.rules.data import check_data
 from finetuning.planning.rules.endpoint import check_endpoint
+from finetuning.planning.rules.evaluation import check_evaluation
 from finetuning.planning.rules.lifecycle import check_end, check_named, check_sizes, check_table
 from finetuning.planning.rules.money import check_money
 from finetuning.planning.sizes import settle_compute, settle_endpoint
@@ -144,7 +146,14 @@ class _Planner:
 
     def _findings(self) -> list[Finding]:
         facts = self.facts
-        gates = (facts.credential, facts.model, facts.component, facts.compute, facts.endpoint)
+        gates = (
+            facts.credential,
+            facts.model,
+            facts.component,
+            facts.compute,
+            facts.endpoint,
+            facts.suites,
+        )
         asked = [finding for gate in gates if gate is not None for finding in gate.findings]
         return [*facts.findings, *asked, *self.settled.findings, *self._checked()]
 
@@ -169,9 +178,13 @@ class _Planner:
             )
         if self.facts.endpoint is not None:
             self._check_endpoint(self.facts.endpoint, on_endpoint)
+        evaluation = Report("evaluation")
+        if self.facts.suites is not None:
+            asked = (self.facts.splits or {}).get(self.recipe.splits.asked)
+            check_evaluation(run.evaluation, self.facts.suites.suites, asked, evaluation)
         if self.estimate is not None and self.training.size and self.serving.nodes.size:
             check_money(self.estimate, run.budget, money)
-        for report in (compute, data, on_endpoint, money):
+        for report in (compute, data, on_endpoint, evaluation, money):
             yield from report.findings
 
     def _lifecycle(self) -> list[Finding]:
@@ -247,6 +260,11 @@ class _Planner:
         served = f"{serving.count} x {serving.size}"
         yield Created(kind="deployment", name=self.run.endpoint.deployment, detail=served)
 
+    def _evaluation(self) -> EvaluationPlan | None:
+        if self.facts.suites is None:
+            return None
+        return EvaluationPlan(choice=self.run.evaluation, suites=self.facts.suites.suites)
+
     def _plan(self) -> Plan | None:
         component = self.facts.component
         if self.model.foundation is None or component is None or component.version is None:
@@ -256,6 +274,7 @@ class _Planner:
             recipe=self.recipe.name,
             data=self.run.data,
             test=self.run.test,
+            evaluation=self._evaluation(),
             waiting=self.run.waiting,
             job=JobPlan(
                 name=naming.job_name(self.key),

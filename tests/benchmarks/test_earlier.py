@@ -47,6 +47,6 @@ def test_copies_of_a_job_have_their_steps_and_models_their_versions(tmp_path):
 
     assert rows == {"job": 3, "job_step": 3, "model": 3, "tracking_run": 4}
     jobs = Jobs(store)
-    assert [len(jobs.steps(job)) for job in jobs.pipelines()] == [1, 1, 1]
+    assert [len(jobs.steps(job)) for job in jobs.all()] == [1, 1, 1]
     assert {one["name"] for one in store.list("model", "m/")} == {"1", "00000000", "00000001"}
     store.close()

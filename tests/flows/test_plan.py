@@ -73,6 +73,29 @@ def test_the_tutorials_run_is_planned_without_an_error(planning: RunningEmulator
     assert found.estimate is not None and found.estimate.total > 0
 
 
+def test_a_bad_suite_is_told_in_the_plan_and_nothing_is_created(
+    planning: RunningEmulator, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.jsonl").write_text('{"messages": [{"role": "user"}]}\n')
+    suites = {"mine": {"file": "mine.jsonl"}, "none": {"file": "none.jsonl"}}
+
+    found = planned(key="badly-judged", evaluation={"compare": "kept", "suites": suites})
+
+    assert found.plan is None
+    told = [one for one in texts(found) if one.startswith("evaluation: ")]
+    assert len(told) == 2
+    assert "Suite 'mine' has broken rows: line 1: 'messages[0].content' is no text" in told[0]
+    assert "Suite 'none' cannot be read" in told[1]
+
+
+def test_the_plan_says_what_an_evaluation_costs(planning: RunningEmulator) -> None:
+    found = planned(key="judged", evaluation={"compare": "kept"})
+
+    notes = [one.what for one in found.findings if one.gate == "evaluation"]
+    assert any("questions of up to 200 tokens" in one for one in notes)
+    assert any("there is no deployment more" in one for one in notes)
+
+
 def test_the_report_is_written_as_data(planning: RunningEmulator, tmp_path: Path) -> None:
     planned()
 

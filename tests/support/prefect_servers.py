@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 import ssl
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import prefect
+from filelock import FileLock
 
 from deployments import local_stack
 from tests.support.waiting import until
@@ -38,9 +43,35 @@ def prefect_server(home: Path, port: int, *expected: str) -> Iterator[dict[str, 
     Raises:
         AssertionError: the server logged another error or traceback while it was up.
     """
+    database = home / "prefect.db"
+    if not database.exists():  # a server that comes back keeps its own
+        home.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(_new_database(), database)
     with local_stack.prefect_server(home, port) as settings:
         yield settings
     assert_sound(home / "server.log", expected=expected)
+
+
+def _new_database() -> Path:
+    """The database of a server that has just started for the first time.
+
+    Each server's first start takes as long for its tables as for all else, so one makes them for
+    all the tests of this version of Prefect.
+    """
+    made = local_stack.CACHE / f"prefect-{prefect.__version__}.db"
+    made.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(made.with_suffix(".lock")):
+        if not made.exists():
+            with tempfile.TemporaryDirectory(dir=made.parent) as folder:
+                home, whole = Path(folder) / "home", Path(folder) / made.name
+                with (
+                    local_stack.prefect_server(home, local_stack.free_port()),
+                    closing(sqlite3.connect(home / "prefect.db")) as source,
+                    closing(sqlite3.connect(whole)) as target,
+                ):
+                    source.backup(target)
+                whole.replace(made)
+    return made
 
 
 @contextmanager

@@ -169,4 +169,9 @@ def test_nothing_of_ours_is_kept_but_by_our_serializer() -> None:
         assert isinstance(one.result_storage, KeptResults), one.name
         kept.add(one.name)
 
-    assert kept == {"Pin the plan", "Prepare the data", "Gate: the conversations"}
+    assert kept == {
+        "Pin the plan",
+        "Prepare the data",
+        "Gate: the conversations",
+        "Gate: nothing that is asked was trained on",
+    }

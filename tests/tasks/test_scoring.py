@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from finetuning.conversations.turns import split_turns
 from finetuning.errors import DataError
-from tasks.scoring import pick_rows, split_turns
+from tasks.scoring import pick_rows
 
 Messages = list[dict[str, str]]
 

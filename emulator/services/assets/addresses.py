@@ -1,8 +1,10 @@
 """Addresses (``azureml:...``, ``https://...``) and the paths on this machine that they mean."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import unquote
 
 from emulator.catalogue import Catalogue
 from emulator.services.storage.blobs import Storage
@@ -16,7 +18,7 @@ JOB_OUTPUT = re.compile(
     r"azureml://(?:.*/)?jobs/(?P<job>[^/]+)/outputs/(?P<output>[^/]+)(?:/paths)?/?(?P<below>.*)"
 )
 ASSET = re.compile(
-    r"(?:azureml:/?/?)?(?:.*/)?(?P<kind>data|models)/(?P<name>[^/]+)/versions/(?P<version>[^/]+)$"
+    r"(?:azureml:/?/?)?(?:.*/)?(?P<kind>data|models|codes)/(?P<name>[^/]+)/versions/(?P<version>[^/]+)$"
 )
 SHORT_ASSET = re.compile(r"azureml:(?P<name>[^/:@]+):(?P<version>[^/:]+)$")
 
@@ -34,11 +36,20 @@ class Unresolvable(ValueError):
 class Locations:
     """Turns addresses into paths on this machine. Registry models are not its business."""
 
-    def __init__(self, storage: Storage, assets: Assets, container_hosts: str) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        assets: Assets,
+        container_hosts: str,
+        outputs: Callable[[str, str], str | None] = lambda *_: None,
+    ) -> None:
+        """``outputs`` tells where the output of a job is that went elsewhere than usual."""
         self._storage = storage
         self._assets = assets
+        self._outputs = outputs
         self._blob = re.compile(
-            rf"https://[^/]+\.blob\.{re.escape(container_hosts)}/[^/]+/(?P<path>.*)"
+            rf"https://[^/]+\.blob\.{re.escape(container_hosts)}(?::443)?"
+            r"/(?P<container>[^/]+)/(?P<path>.*)"
         )
 
     def path(self, uri: str) -> Path:
@@ -49,10 +60,12 @@ class Locations:
         if match := DATASTORE.fullmatch(uri):
             return self._storage.path(match["datastore"], match["path"])
         if match := JOB_OUTPUT.fullmatch(uri):
+            if place := self._outputs(match["job"], match["output"]):
+                return self.path(f"{place.rstrip('/')}/{match['below']}".rstrip("/"))
             below = f"azureml/{match['job']}/{match['output']}/{match['below']}"
             return self._storage.path("workspaceblobstore", below.rstrip("/"))
         if match := self._blob.fullmatch(uri):
-            return self._storage.path("workspaceblobstore", match["path"])
+            return self._storage.file(match["container"], unquote(match["path"]))
         return self._asset(uri)
 
     def _asset(self, uri: str) -> Path:

@@ -1,6 +1,7 @@
-"""Models and data of the workspace: register, get, list, delete versions."""
+"""Versioned assets of the workspace: register, get, list, delete versions."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,17 +14,34 @@ from emulator.protocol.errors import ArmError
 from emulator.protocol.paging import ordered, page
 from emulator.protocol.resources import TYPE, WORKSPACE, body_of, system_data
 from emulator.protocol.routing import Routes
+from emulator.services.assets import codes, components, environments
 from emulator.services.assets.addresses import Locations, Unresolvable
-from emulator.services.assets.versions import KINDS, Assets, job_of
+from emulator.services.assets.versions import KINDS, Assets, address, job_of
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,254}")
 VERSION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,29}")
-FIXED = ("modelUri", "dataUri", "modelType", "dataType")
+#: The versions of what the SDK names itself are hashes.
+ANY_VERSION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,254}")
+#: What a version was made with, and keeps.
+FIXED = (
+    "modelUri", "dataUri", "modelType", "dataType", "codeUri", "componentSpec",
+    "image", "condaFile", "build", "osType", "inferenceConfig",
+)  # fmt: skip
+#: What the properties of a kind must be; the others must have bytes that are there.
+CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "environments": environments.check,
+    "components": components.check,
+}
+#: What the service adds to the properties of a kind.
+SHOWN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "environments": environments.shown,
+    "codes": codes.shown,
+}
 
 
 @dataclass(frozen=True)
 class AssetService:
-    """What the routes of models and data ask."""
+    """What the routes of assets ask."""
 
     config: Configuration
     clock: Clock
@@ -44,7 +62,10 @@ def _missing(request: Request) -> ArmError:
 
 async def get_version(service: AssetService, request: Request) -> Response:
     names = request.path_params
-    asset = service.assets.get(_kind(request), names["name"], names["version"])
+    kind, version = _kind(request), names["version"]
+    if kind == "components" and version == components.DEFAULT:
+        version = service.assets.latest(kind, names["name"])
+    asset = service.assets.get(kind, names["name"], version)
     if asset is None:
         raise _missing(request)
     return JSONResponse(asset)
@@ -60,8 +81,10 @@ async def list_versions(service: AssetService, request: Request) -> Response:
         for asset in service.assets.versions(kind, name)
         if bool(asset["properties"].get("isArchived")) in wanted
         and asset["name"] == (query.get("version") or asset["name"])
+        and codes.has_hash(asset, query.get("hash"))
     ]
-    honoured = ("listViewType", "$orderBy", "version")
+    # Every content has one hash: there is one version of how it is computed.
+    honoured = ("listViewType", "$orderBy", "version", "hash", "hashVersion")
     return page(request, ordered(versions, query.get("$orderBy")), honoured)
 
 
@@ -114,12 +137,17 @@ async def put_version(service: AssetService, request: Request) -> Response:
     """Register a version. Its bytes are fixed; tags and description may be put again."""
     kind, names = _kind(request), request.path_params
     properties = (await body_of(request)).get("properties") or {}
-    if not NAME.fullmatch(names["name"]) or not VERSION.fullmatch(names["version"]):
+    form = VERSION if kind in ("models", "data") else ANY_VERSION
+    if not NAME.fullmatch(names["name"]) or not form.fullmatch(names["version"]):
         text = f"'{names['name']}:{names['version']}' is not a valid asset name and version."
         raise ArmError(400, "UserError", text)
     known = service.assets.get(kind, names["name"], names["version"])
+    if kind == "components":
+        properties = components.named(properties, names["name"], names["version"])
     if known is not None:
-        _check_unchanged(request, known["properties"], properties)
+        _check_unchanged(request, known["properties"], _shown(kind, properties))
+    elif kind in CHECKS:
+        CHECKS[kind](properties)
     else:
         _check_source(service, properties)
     body = {
@@ -141,11 +169,13 @@ def _shown(kind: str, properties: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in properties.items() if value is not None}
     if job := job_of(str(given.get("modelUri") or "")):
         given["jobName"] = job
+    if kind in SHOWN:
+        return SHOWN[kind](given)
     return {"flavors": {}, **given} if kind == "models" else given
 
 
 def _check_unchanged(request: Request, known: dict[str, Any], given: dict[str, Any]) -> None:
-    changed = [name for name in FIXED if name in known and known[name] != given.get(name)]
+    changed = [name for name in FIXED if known.get(name) != given.get(name)]
     if changed:
         names = request.path_params
         text = (
@@ -157,7 +187,7 @@ def _check_unchanged(request: Request, known: dict[str, Any], given: dict[str, A
 
 def _check_source(service: AssetService, properties: dict[str, Any]) -> None:
     """What is registered must be there; a job that has not finished has no output yet."""
-    uri = str(properties.get("modelUri") or properties.get("dataUri") or "")
+    uri = address(properties)
     if not uri:
         raise ArmError(400, "UserError", "The asset's address is missing.")
     try:

@@ -1,4 +1,4 @@
-"""Versioned assets of the workspace: models and data."""
+"""Versioned assets of the workspace: models, data, code, environments, components."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,15 @@ from typing import Any
 from emulator.services.assets.addresses import JOB_OUTPUT
 from emulator.store import Store
 
-KINDS = {"models": "model", "data": "data"}
+KINDS = {
+    "models": "model",
+    "data": "data",
+    "codes": "code",
+    "environments": "environment",
+    "components": "component",
+}
+#: Where the bytes of an asset are, in its properties.
+ADDRESSES = ("modelUri", "dataUri", "codeUri")
 
 
 @dataclass
@@ -28,6 +36,11 @@ class Assets:
         """All versions of one asset, the newest first."""
         return self.store.list(KINDS[kind], f"{name.lower()}/")
 
+    def latest(self, kind: str, name: str) -> str:
+        """The newest version of an asset; empty if there is none."""
+        versions = self.versions(kind, name)
+        return str(versions[0]["name"]) if versions else ""
+
     def all(self, kind: str) -> list[dict[str, Any]]:
         return self.store.list(KINDS[kind])
 
@@ -36,12 +49,17 @@ class Assets:
         asset = self.get(kind, name, version)
         if asset is None:
             return None
-        properties = asset["properties"]
-        return str(properties.get("modelUri") or properties.get("dataUri") or "") or None
+        return address(asset["properties"])
 
 
 def _key(name: str, version: str) -> str:
     return f"{name.lower()}/{version}"
+
+
+def address(properties: dict[str, Any]) -> str | None:
+    """Where the bytes of an asset with these properties are; None if it has none."""
+    found = (properties.get(name) for name in ADDRESSES)
+    return next((str(uri) for uri in found if uri), None)
 
 
 def job_of(uri: str) -> str | None:

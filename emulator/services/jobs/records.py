@@ -1,7 +1,8 @@
 """What the emulator keeps about a job, and the two shapes in which Azure shows it.
 
-A record is plain data. A pipeline job is a record (kind ``job`` in the store, key = its name); each
-of its steps is one more (kind ``job_step``), with ``parent`` set. ARM shows the first
+A record is plain data. A job is a record (kind ``job`` in the store, key = its name); each step of
+a pipeline job is one more (kind ``job_step``), with ``parent`` set. What runs a command of the
+user's, job or step, has it as ``command`` (see ``commands``). ARM shows the first
 (``arm_job``), run history shows both (``run``, ``run_details``). Times are unix seconds.
 """
 
@@ -34,21 +35,26 @@ class Jobs:
     def put(self, record: Record) -> None:
         self._store.put("job_step" if record["parent"] else "job", record["name"], record)
 
+    def output(self, name: str, output: str) -> str | None:
+        """Where a job's or step's named output is; None while it has none."""
+        record = self.get(name)
+        return record["outputs"].get(output) if record else None
+
     def delete(self, job: Record) -> None:
-        """Forget a pipeline job and its steps."""
+        """Forget a job and its steps."""
         self._store.delete("job", job["name"])
         for step in job["children"]:
             self._store.delete("job_step", step)
 
-    def pipelines(self) -> list[Record]:
-        """The pipeline jobs, newest first."""
+    def all(self) -> list[Record]:
+        """The jobs, without their steps, newest first."""
         return self._store.list("job")
 
     def everything(self) -> list[Record]:
         return [*self._store.list("job"), *self._store.list("job_step")]
 
     def steps(self, job: Record) -> list[Record]:
-        """A pipeline job's steps in their order; a step has none."""
+        """A pipeline job's steps in their order; a step or a command has none."""
         steps = [self._store.get("job_step", name) for name in job.get("children", [])]
         return [step for step in steps if step is not None]
 
@@ -56,6 +62,16 @@ class Jobs:
 def experiment_id(workspace: str, name: str) -> str:
     """Azure's experiment ids are GUIDs; ours follow from the name."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{workspace}/experiments/{name}"))
+
+
+def kind(record: Record) -> str:
+    """The type of job that ARM shows."""
+    return "Command" if record.get("command") else "Pipeline"
+
+
+def runs_a_program(record: Record) -> bool:
+    """Whether the record is a step or a command: its log is what a program printed."""
+    return bool(record["step"] or record.get("command"))
 
 
 def pipeline_record(workspace: str, name: str, body: Record, now: float) -> Record:
@@ -134,7 +150,11 @@ def step_record(parent: Record, step: str, order: int, compute: str, now: float)
 
 def changed_fields(record: Record, body: Record) -> list[str]:
     """Which fixed fields of an existing job a second PUT would change."""
-    fixed = ("experimentName", "jobs", "inputs", "outputs", "settings", "computeId", "componentId")
+    fixed = (
+        "experimentName", "jobs", "inputs", "outputs", "settings", "computeId", "componentId",
+        "command", "codeId", "environmentId", "environmentVariables", "resources", "limits",
+        "distribution",
+    )  # fmt: skip
     before = record["body"]
     return [name for name in fixed if _plain(before.get(name)) != _plain(body.get(name))]
 
@@ -153,8 +173,8 @@ def artifact_folder(name: str) -> str:
 
 
 def step_folder(jobs: Path, record: Record) -> Path:
-    """A step's working folder below the folder of all jobs."""
-    return jobs / str(record["root"]) / str(record["step"])
+    """The working folder of a step or a command below the folder of all jobs."""
+    return jobs / str(record["root"]) / str(record["step"] or "command")
 
 
 def metrics_file(jobs: Path, record: Record) -> Path:
@@ -181,12 +201,19 @@ def studio_url(record: Record, studio: str) -> str:
 
 
 def arm_job(record: Record, studio: str, tracking: str) -> dict[str, Any]:
-    """The ARM resource of a pipeline job."""
+    """The ARM resource of a job."""
     body = record["body"]
+    places = {
+        name: one["uri"] for name, one in (record.get("command") or {}).get("outputs", {}).items()
+    }
+    places |= {**record.get("bound", {}), **record["outputs"]}
     outputs = {
-        name: {**about, "uri": record["outputs"].get(name, output_uri(record["name"], name))}
+        name: {**about, "uri": places.get(name, output_uri(record["name"], name))}
         for name, about in (body.get("outputs") or {}).items()
     }
+    if record.get("command"):  # what the program left in its folder, and its log
+        place = f"azureml://datastores/{ARTIFACTS}/paths/{artifact_folder(record['name'])}/"
+        outputs["default"] = {"jobOutputType": "uri_folder", "uri": place}
     services = {
         "Tracking": {"jobServiceType": "Tracking", "endpoint": tracking},
         "Studio": {
@@ -209,7 +236,7 @@ def arm_job(record: Record, studio: str, tracking: str) -> dict[str, Any]:
             "status": record["status"],
             "services": services,
             "outputs": outputs,
-            "jobType": "Pipeline",
+            "jobType": kind(record),
         },
         "systemData": {
             "createdAt": utc(record["created"]),
@@ -261,11 +288,13 @@ def run_details(record: Record, logs: dict[str, str]) -> dict[str, Any]:
     return {**run(record), "runDefinition": None, "logFiles": logs, "inputDatasets": []}
 
 
-def step_error(code: int, log_file: str, said: str, location: str) -> dict[str, Any]:
+def step_error(
+    code: int, log_file: str, said: str, location: str, program: str = "python"
+) -> dict[str, Any]:
     """The error of a step whose program ended with ``code``, ``said`` being its last words."""
     how = f"exited with status code {code}" if code < 128 else f"was ended by signal {code - 128}"
     message = (
-        f"Execution failed. User process 'python' {how}. Please check log file '{log_file}' "
+        f"Execution failed. User process '{program}' {how}. Please check log file '{log_file}' "
         f"for error details. Error: {said or 'the program said nothing.'}"
     )
     return error("UserError", message, location)

@@ -1,4 +1,7 @@
-"""Jobs on ARM: submit, get, list, cancel, delete. Only the catalogue's component is run."""
+"""Jobs on ARM: submit, get, list, cancel, delete.
+
+What is run: the catalogue's component, commands, pipelines of the workspace's command components.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +18,18 @@ from emulator.protocol.paging import page
 from emulator.protocol.resources import WORKSPACE, body_of
 from emulator.protocol.routing import Routes
 from emulator.services.assets.addresses import registry_of
+from emulator.services.assets.versions import Assets
 from emulator.services.compute.clusters import Clusters
 from emulator.services.jobs import records
+from emulator.services.jobs.command_records import command_job, graph_job
+from emulator.services.jobs.commands import Known
+from emulator.services.jobs.graphs import is_graph
 from emulator.services.jobs.records import ENDED, Jobs, Record
 from emulator.services.jobs.references import check_carried
 from emulator.services.jobs.refusals import NotOffered, Refused
 from emulator.services.jobs.runner import Runner
 from emulator.services.jobs.submission import (
+    Submission,
     component_name,
     submission,
     the_node,
@@ -29,6 +37,7 @@ from emulator.services.jobs.submission import (
 )
 
 PATH = WORKSPACE + "/jobs/{name}"
+TYPES = ("pipeline", "command")
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,7 @@ class JobService:
     catalogue: Catalogue
     operations: Operations
     clusters: Clusters
+    assets: Assets
     jobs: Jobs
     runner: Runner
 
@@ -72,8 +82,9 @@ def resource(service: JobService, record: Record) -> dict[str, Any]:
 async def put_job(service: JobService, request: Request) -> Response:
     """Accept a new job (201), or edit one that exists (200), which starts nothing."""
     body = (await body_of(request)).get("properties") or {}
-    if str(body.get("jobType")).lower() != "pipeline":
-        raise NotEmulated(f"Job type '{body.get('jobType')}'; this emulator runs 'Pipeline'.")
+    if str(body.get("jobType")).lower() not in TYPES:
+        kinds = " and ".join(f"'{kind.capitalize()}'" for kind in TYPES)
+        raise NotEmulated(f"Job type '{body.get('jobType')}'; this emulator runs {kinds}.")
     name = request.path_params["name"]
     record = service.jobs.get(name)
     try:
@@ -81,12 +92,7 @@ async def put_job(service: JobService, request: Request) -> Response:
             record = updated(record, body)
             service.jobs.put(record)
             return JSONResponse(resource(service, record))
-        component = _component(service.catalogue, body)
-        clusters = {cluster["name"]: cluster for cluster in service.clusters.all()}
-        now = service.clock.now()
-        made = submission(scope(request), name, body, component, clusters, now)
-        for registry in filter(None, map(registry_of, made.job["addresses"].values())):
-            check_carried(service.catalogue, registry)
+        made = _submission(service, request, body)
     except NotOffered as kind:
         raise NotEmulated(f"A job with {kind}.") from kind
     except Refused as refused:
@@ -97,13 +103,30 @@ async def put_job(service: JobService, request: Request) -> Response:
     return JSONResponse(resource(service, made.job), status_code=201)
 
 
+def _submission(service: JobService, request: Request, body: Record) -> Submission:
+    """The records of a new job. Raises Refused or NotOffered."""
+    place, name, now = scope(request), request.path_params["name"], service.clock.now()
+    clusters = {cluster["name"]: cluster for cluster in service.clusters.all()}
+    by_name = {name.lower(): cluster for name, cluster in clusters.items()}
+    known = Known(service.assets, by_name, lambda size: bool(service.catalogue.vm_size(size)))
+    if str(body["jobType"]).lower() == "command":
+        return command_job(place, name, body, known, now)
+    if is_graph(body):
+        return graph_job(place, name, body, known, now)
+    component = _component(service.catalogue, body)
+    made = submission(place, name, body, component, clusters, now)
+    for registry in filter(None, map(registry_of, made.job["addresses"].values())):
+        check_carried(service.catalogue, registry)
+    return made
+
+
 async def get_job(service: JobService, request: Request) -> Response:
     return JSONResponse(resource(service, find(service.jobs, request)))
 
 
 async def list_jobs(service: JobService, request: Request) -> Response:
-    """Pipeline jobs, newest first."""
-    jobs = [job for job in service.jobs.pipelines() if _listed(request, job)]
+    """The jobs without their steps, newest first."""
+    jobs = [job for job in service.jobs.all() if _listed(request, job)]
     honoured = ("jobType", "tag", "listViewType")
     return page(request, [resource(service, job) for job in jobs], honoured)
 
@@ -115,7 +138,8 @@ def _listed(request: Request, job: Record) -> bool:
     view = (query.get("listViewType") or "ActiveOnly").lower()
     if view != "all" and job["archived"] != (view == "archivedonly"):
         return False
-    if (query.get("jobType") or "Pipeline").lower() != "pipeline":
+    kind = records.kind(job)
+    if (query.get("jobType") or kind).lower() != kind.lower():
         return False
     return _tagged(job, query.get("tag"))
 

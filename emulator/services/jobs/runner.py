@@ -1,4 +1,5 @@
-"""Runs pipeline jobs: the component's five steps, one after another, as real processes.
+"""Runs jobs as real processes: the fine-tuning component's five steps one after another, a command
+of the user's, a pipeline of such commands.
 
 Exit codes make statuses, log files make error texts, metrics files make curves. A job's record says
 all there is to know about it, so whatever was submitted is found again after a restart.
@@ -7,10 +8,12 @@ all there is to know about it, so whatever was submitted is found again after a 
 import asyncio
 import json
 import logging
+import math
 import os
 import shutil
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,8 +27,10 @@ from emulator.services.assets.addresses import Locations, Unresolvable, registry
 from emulator.services.compute.nodes import Nodes
 from emulator.services.jobs import records
 from emulator.services.jobs.base_weights import BaseWeights, NoBaseWeights, last_line
+from emulator.services.jobs.command_runs import CommandRuns, program
 from emulator.services.jobs.events import Webhook
 from emulator.services.jobs.records import ENDED, Jobs, Record
+from emulator.services.jobs.staging import NotStaged, Staged
 from emulator.services.jobs.steps import STEPS, Step, spec
 from emulator.services.storage.blobs import Storage
 
@@ -43,12 +48,20 @@ class Tracking(Protocol):
 
 
 class StepFailed(Exception):
-    """A step's program ended badly, or could not begin; ``error`` is run history's shape."""
+    """A program ended badly, or could not begin; ``error`` is run history's shape.
 
-    def __init__(self, child: str, error: dict[str, Any]) -> None:
-        super().__init__(child, error)
+    ``status`` is what becomes of the run.
+    """
+
+    def __init__(self, child: str, error: dict[str, Any], status: str = "Failed") -> None:
+        super().__init__(child, error, status)
         self.child = child
         self.error = error
+        self.status = status
+
+
+class TimedOut(Exception):
+    """A program ran longer than its job allows."""
 
 
 @dataclass
@@ -82,6 +95,7 @@ class Runner:
     locations: Locations
     published: Callable[[str], bool]  # whether the registry has the model at an address
     weights: BaseWeights
+    commands: CommandRuns
     workloads: Path
     location: str
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
@@ -116,7 +130,7 @@ class Runner:
 
     async def recover(self) -> None:
         """After a restart: start what was queued, tell the truth about what was running."""
-        for record in self.jobs.pipelines():
+        for record in self.jobs.all():
             if record["status"] in ENDED:
                 continue
             if record["status"] == "CancelRequested":
@@ -128,7 +142,8 @@ class Runner:
 
     def _waits(self, record: Record) -> bool:
         """Whether no program of the job has been started yet."""
-        return all(step["status"] in ("NotStarted", "Queued") for step in self.jobs.steps(record))
+        programs = [record] if record.get("command") else self.jobs.steps(record)
+        return all(one["status"] in ("NotStarted", "Preparing", "Queued") for one in programs)
 
     async def close(self) -> None:
         """Stop all jobs where they are; ``recover`` deals with them at the next start."""
@@ -156,7 +171,8 @@ class Runner:
 
     async def _run(self, name: str) -> None:
         try:
-            await self._pipeline(name)
+            await self.clock.sleep(self.profile.seconds("job.queue"))
+            await self._whole(self._record(name))
         except asyncio.CancelledError:
             if self._record(name)["status"] == "CancelRequested":
                 self._cancelled(name)
@@ -170,17 +186,27 @@ class Runner:
         finally:
             await asyncio.to_thread(self._tidy, name)
 
-    async def _pipeline(self, name: str) -> None:
-        await self.clock.sleep(self.profile.seconds("job.queue"))
+    async def _whole(self, record: Record) -> None:
+        name = record["name"]
+        if record.get("command"):
+            await self._command(record)
+            return
         record = self._set(name, status="Running", started=self.clock.now())
         self._say(record, "The pipeline has started.")
+        if record.get("graph"):
+            await self._graph(record)
+        else:
+            await self._fine_tune(record)
+        self._end(name, "Completed")
+
+    async def _fine_tune(self, record: Record) -> None:
+        name = record["name"]
         plan = await self._plan(record)
         for step, child in zip(STEPS, self.children(name), strict=True):
             await self._step(record, step, child, plan)
         await asyncio.to_thread(self._publish, record, plan)
         outputs = {output: records.output_uri(name, output) for output in record["bound_outputs"]}
         self._set(name, outputs=outputs)
-        self._end(name, "Completed")
 
     async def _plan(self, record: Record) -> Plan:
         """Resolve the job's inputs. What cannot be resolved fails the first step."""
@@ -214,16 +240,7 @@ class Runner:
     async def _step(self, job: Record, step: Step, child: Record, plan: Plan) -> None:
         self._set(child["name"], status="Queued")
         self._say(job, f"Submitting step {step.name} to {child['compute']}.")
-        while True:
-            async with self.nodes.hold(child["compute"]):
-                self._set(child["name"], status="Running", started=self.clock.now())
-                self._say(job, f"Step {step.name} runs.")
-                code = await self._program(step, child, plan)
-            if code is not None:
-                break
-            await self.nodes.lost(child["compute"])
-            self._set(child["name"], status="Queued")
-            self._say(job, f"Step {step.name}: its node was pre-empted; queued again.")
+        code = await self._on_node(job, child, lambda: self._program(step, child, plan))
         if code != 0:
             said = last_line(self.log_path(child))
             raise StepFailed(
@@ -234,6 +251,21 @@ class Runner:
             plan.outputs[step.output] = self._step_folder(child) / step.output
         self._end(child["name"], "Completed")
         self._say(job, f"Step {step.name} completed.")
+
+    async def _on_node(
+        self, job: Record, child: Record, work: Callable[[], Awaitable[int | None]]
+    ) -> int:
+        """Do the work on a node of the run's compute, again where the node is taken away."""
+        while True:
+            async with self.nodes.hold(child["compute"]):
+                self._set(child["name"], status="Running", started=self.clock.now())
+                self._say(job, f"Step {child['step']} runs.")
+                code = await work()
+            if code is not None:
+                return code
+            await self.nodes.lost(child["compute"])
+            self._set(child["name"], status="Queued")
+            self._say(job, f"Step {child['step']}: its node was pre-empted; queued again.")
 
     async def _program(self, step: Step, child: Record, plan: Plan) -> int | None:
         """Run the step's program; its exit code, or None if its node was taken away."""
@@ -248,10 +280,122 @@ class Runner:
             f"{child['root']}/{step.name}", argv, cwd=folder, log=self.log_path(child)
         )
         try:
-            preempted = await self._watch(running, step, child)
+            preempted = await self._watch(running, child)
         finally:
             await running.stop()
         return None if preempted else await running.wait()
+
+    # -- commands
+
+    async def _graph(self, job: Record) -> None:
+        """Run the steps of a pipeline, each when those that it needs have completed."""
+        children = self.children(job["name"])
+        done = {child["step"]: asyncio.Event() for child in children}
+        failed: list[StepFailed] = []
+
+        async def one(child: Record) -> None:
+            needs = child["command"]["needs"]
+            for need in needs:
+                await done[need].wait()
+            if failed and any(self._ended_badly(job, need) for need in needs):
+                self._end(child["name"], "Canceled")
+            else:
+                await self._child(job, child, failed)
+            done[child["step"]].set()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for child in children:
+                    group.create_task(one(child))
+        except ExceptionGroup as problems:
+            self._stop_children(job, problems.exceptions[0])
+            raise problems.exceptions[0] from None
+        if failed:
+            raise failed[0]
+        self._set(job["name"], outputs=job["bound"])
+
+    async def _child(self, job: Record, child: Record, failed: list[StepFailed]) -> None:
+        """Run one step; a failure ends the others too, or goes to those that have ``failed``."""
+        self._say(job, f"Submitting step {child['step']} to {child['compute']}.")
+        try:
+            await self._command(child)
+        except StepFailed as failure:
+            if not job["continues"]:
+                raise
+            self._end(failure.child, failure.status, failure.error)
+            failed.append(failure)
+        else:
+            self._say(job, f"Step {child['step']} completed.")
+
+    def _ended_badly(self, job: Record, step: str) -> bool:
+        found = [one for one in self.children(job["name"]) if one["step"] == step]
+        return any(one["status"] != "Completed" for one in found)
+
+    def _stop_children(self, job: Record, why: Exception) -> None:
+        """What was under way when another step failed was cancelled."""
+        failed = why.child if isinstance(why, StepFailed) else None
+        for child in self.children(job["name"]):
+            if child["name"] != failed and child["status"] not in (*ENDED, "NotStarted"):
+                self._end(child["name"], "Canceled")
+
+    async def _command(self, record: Record) -> None:
+        """Run a command from its image to its outputs. Raises StepFailed."""
+        name = record["name"]
+        self._set(name, status="Preparing")
+        lacking = self.commands.lacking(record)
+        if lacking:
+            text = (
+                "Image build failed. The emulator's own Python is the only image, and it has not: "
+                f"{'; '.join(lacking)}."
+            )
+            raise StepFailed(name, records.error("ImageBuildFailure", text, self.location))
+        self._set(name, status="Queued")
+        code = await self._on_node(
+            self._record(record["root"]), record, lambda: self._staged_command(record)
+        )
+        if code == 0:
+            outputs = {key: one["uri"] for key, one in record["command"]["outputs"].items()}
+            self._set(name, outputs=outputs)
+            self._end(name, "Completed")
+
+    async def _staged_command(self, record: Record) -> int | None:
+        """Stage, run and collect on a node that is held; 0, or None if the node was taken away."""
+        name = record["name"]
+        try:
+            folder = self._step_folder(record)
+            staged = await self.commands.stage(record, folder, self._path)
+        except (Unresolvable, NoBaseWeights, ProcessNotStarted, ArmError, NotStaged) as problem:
+            failure = records.error("DataAccessError", str(problem), self.location)
+            raise StepFailed(name, failure) from problem
+        try:
+            code = await self._command_program(record, staged)
+            if code:
+                said = last_line(self.log_path(record))
+                error = records.step_error(code, STD_LOG, said, self.location, program(staged))
+                raise StepFailed(name, error)
+            if code == 0:
+                self._set(name, status="Finalizing")
+                await self.commands.upload(staged)
+        finally:
+            await self.commands.keep(record, staged)
+        return code
+
+    async def _command_program(self, record: Record, staged: Staged) -> int | None:
+        fault = self.faults.take("step_fails", record["step"] or record["name"])
+        told = str(fault.get("message") or "The step was told to fail.") if fault else ""
+        running = await self.commands.start(record, staged, self.log_path(record), told)
+        limit = record["command"]["timeout"]
+        try:
+            preempted = await self._watch(running, record, limit)
+        except TimedOut as late:
+            text = f"The job was cancelled: it ran longer than its limit of {limit:g} s."
+            error = records.error("JobTimeoutExceeded", text, self.location)
+            raise StepFailed(record["name"], error, "Canceled") from late
+        finally:
+            await running.stop()
+        return None if preempted else await running.wait()
+
+    # -- a program that runs
 
     def _argv(self, step: Step, document: Path, folder: Path) -> list[str]:
         fault = self.faults.take("step_fails", step.name)
@@ -268,31 +412,41 @@ class Runner:
             str(folder),
         ]
 
-    async def _watch(self, running: Running, step: Step, child: Record) -> bool:
-        """Follow the program's metrics until it ends; whether its node was taken before that."""
+    async def _watch(self, running: Running, child: Record, limit: float | None = None) -> bool:
+        """Follow the program's metrics until it ends; whether its node was taken before that.
+
+        ``limit`` is in real seconds, as work is. Raises TimedOut.
+        """
         ended = asyncio.ensure_future(running.wait())
-        seen = 0
+        begun, seen = time.monotonic(), 0
         try:
             while not ended.done():
-                await asyncio.wait([ended], timeout=LOOK_EVERY_S)
+                left = math.inf if limit is None else begun + limit - time.monotonic()
+                if left <= 0:
+                    raise TimedOut
+                await asyncio.wait([ended], timeout=min(LOOK_EVERY_S, left))
                 seen = self._tell_metrics(child, seen)
-                if running.running and self._preempted(step, child):
+                if running.running and self._preempted(child):
                     return True
-                await self._lose_contact(running, step, child)
+                await self._lose_contact(running, child)
         finally:
             ended.cancel()
         return False
 
-    async def _lose_contact(self, running: Running, step: Step, child: Record) -> None:
+    async def _lose_contact(self, running: Running, child: Record) -> None:
         """Hold the program for a while, as a node that is not heard from; then it goes on.
 
         A job "can go from NotResponding to any of the previous states": azure-ai-ml,
         azure/ai/ml/_restclient/arm_ml_service/models/_enums.py, JobStatus.
         """
-        fault = self.faults.take("not_responding", step.name) if running.running else None
+        fault = (
+            self.faults.take("not_responding", child["step"] or child["name"])
+            if running.running
+            else None
+        )
         if fault is None:
             return
-        silent = (child["name"], child["root"])
+        silent = dict.fromkeys((child["name"], child["root"]))
         running.hold()
         try:
             for name in silent:
@@ -311,13 +465,16 @@ class Runner:
             self.tracking.touch(child["name"])
         return size
 
-    def _preempted(self, step: Step, child: Record) -> bool:
-        return bool(child["low_priority"] and self.faults.take("preempted", step.name))
+    def _preempted(self, child: Record) -> bool:
+        name = child["step"] or child["name"]
+        return bool(child["low_priority"] and self.faults.take("preempted", name))
 
     # -- how it ends
 
     def _step_failed(self, name: str, failure: StepFailed) -> None:
-        child = self._end(failure.child, "Failed", failure.error)
+        child = self._end(failure.child, failure.status, failure.error)
+        if failure.child == name:
+            return
         record = self._record(name)
         self._say(record, f"Step {child['step']} failed.")
         self._end(name, "Failed", records.pipeline_error(child, self.location))
@@ -326,7 +483,7 @@ class Runner:
         for child in self.children(name):
             if child["status"] not in ENDED:
                 self._end(child["name"], "Canceled")
-        self._say(self._record(name), "The pipeline was cancelled.")
+        self._say(self._record(name), "The pipeline was cancelled.")  # a command's log is its own
         self._end(name, "Canceled")
 
     def _lost(self, record: Record) -> None:
@@ -336,7 +493,7 @@ class Runner:
             "Submit it again under another name."
         )
         for child in self.children(record["name"]):
-            if child["status"] in ("Running", "Queued"):
+            if child["status"] in ("Running", "Queued", "Preparing", "Finalizing"):
                 failure = records.error("ServiceRestarted", text, self.location)
                 self._step_failed(record["name"], StepFailed(child["name"], failure))
                 return
@@ -359,7 +516,7 @@ class Runner:
 
     def _tidy(self, name: str) -> None:
         """Drop the steps' working folders, but not what explains them: specs and metrics."""
-        for child in self.children(name):
+        for child in (*self.children(name), self._record(name)):
             for entry in self._step_folder(child).glob("*/"):
                 if entry.is_dir():
                     shutil.rmtree(entry, ignore_errors=True)
@@ -389,6 +546,8 @@ class Runner:
         self.webhook.tell(record)
 
     def _say(self, record: Record, text: str) -> None:
+        if records.runs_a_program(record):
+            return
         path = self.log_path(record)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:
@@ -400,4 +559,4 @@ class Runner:
 
 def log_name(record: Record) -> str:
     """Where a run's log is among its artifacts."""
-    return STD_LOG if record["step"] else EXECUTION_LOG
+    return STD_LOG if records.runs_a_program(record) else EXECUTION_LOG

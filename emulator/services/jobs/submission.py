@@ -127,7 +127,7 @@ def submission(
     steps = [
         {
             **step_record(job, step.name, order, compute, now),
-            "low_priority": _low_priority(by_name.get(compute.lower(), {})),
+            "low_priority": is_low_priority(by_name.get(compute.lower(), {})),
         }
         for order, (step, compute) in enumerate(zip(STEPS, computes, strict=True))
     ]
@@ -138,7 +138,8 @@ def submission(
     return Submission(job, steps)
 
 
-def _low_priority(cluster: dict[str, Any]) -> bool:
+def is_low_priority(cluster: dict[str, Any]) -> bool:
+    """Whether the cloud may take the cluster's nodes back."""
     inner = (cluster.get("properties") or {}).get("properties") or {}
     return str(inner.get("vmPriority", "")).lower() == "lowpriority"
 

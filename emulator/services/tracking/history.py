@@ -189,26 +189,28 @@ def _content(service: HistoryService, run: str, path: str, permissions: str) -> 
 
 async def resolve_data(service: HistoryService, request: Request) -> Response:
     """Addresses of job outputs that are files or folders, by asset id."""
-    return JSONResponse({"values": await _resolved(request, "uri")})
+    return JSONResponse({"values": await _resolved(service, request, "uri")})
 
 
 async def resolve_models(service: HistoryService, request: Request) -> Response:
     """Addresses of job outputs that are models, by asset id."""
-    return JSONResponse({"values": await _resolved(request, "path")})
+    return JSONResponse({"values": await _resolved(service, request, "path")})
 
 
-async def _resolved(request: Request, field: str) -> dict[str, Any]:
+async def _resolved(service: HistoryService, request: Request, field: str) -> dict[str, Any]:
     names = request.path_params
-    store = (
+    workspace = (
         f"azureml://subscriptions/{names['subscription']}/resourcegroups/{names['group']}"
-        f"/workspaces/{names['workspace']}/datastores/{records.OUTPUTS}/paths"
+        f"/workspaces/{names['workspace']}/"
     )
     addresses = {}
     for asset in (await request.json()).get("values") or []:
         match = JOB_OUTPUT.fullmatch(asset)
         if match:
-            place = f"{store}/azureml/{match['job']}/{match['output']}/"
-            addresses[asset] = {field: place, "type": "UriFolder"}
+            place = service.jobs.output(match["job"], match["output"])
+            place = place or records.output_uri(match["job"], match["output"])
+            kind = "UriFolder" if place.endswith("/") else "UriFile"
+            addresses[asset] = {field: place.replace("azureml://", workspace, 1), "type": kind}
     return addresses
 
 

@@ -16,7 +16,6 @@ def resource(config: Configuration) -> dict[str, Any]:
     """The one workspace of this emulator."""
     mine = config.identity
     group = f"/subscriptions/{mine.subscription}/resourceGroups/{mine.resource_group}/providers"
-    storage = f"{group}/Microsoft.Storage/storageAccounts/{config.account}"
     return {
         "id": config.workspace_id,
         "name": mine.workspace,
@@ -34,14 +33,14 @@ def resource(config: Configuration) -> dict[str, Any]:
             "friendlyName": mine.workspace,
             "description": "The emulator's workspace: nothing here is on Azure.",
             "workspaceId": mine.principal,
-            "storageAccount": storage,
+            "storageAccount": config.storage_account_id,
             "keyVault": f"{group}/Microsoft.Keyvault/vaults/emulated",
             "applicationInsights": f"{group}/Microsoft.insights/components/emulated",
             "hbiWorkspace": False,
             "provisioningState": "Succeeded",
             "publicNetworkAccess": "Enabled",
             "discoveryUrl": f"https://{config.api_host}/discovery/workspaces/{mine.workspace}",
-            "mlFlowTrackingUri": f"azureml://{config.api_host}/mlflow/v1.0{config.workspace_id}",
+            "mlFlowTrackingUri": config.tracking_uri,
             "tenantId": mine.tenant,
         },
         "systemData": system_data(0),

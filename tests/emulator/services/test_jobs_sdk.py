@@ -300,11 +300,18 @@ def test_an_unknown_cluster_is_refused_before_anything_starts(place):
 
 
 def test_another_kind_of_job_is_not_emulated_and_says_so(place):
-    from azure.ai.ml import command
+    from azure.ai.ml import spark
     from azure.core.exceptions import HttpResponseError
 
-    job = command(
-        command="true", environment="azureml://registries/azureml/environments/e/versions/1"
+    job = spark(
+        code=str(place.folder / "workloads"),
+        entry={"file": "validation.py"},
+        driver_cores=1,
+        driver_memory="1g",
+        executor_cores=1,
+        executor_memory="1g",
+        executor_instances=1,
+        resources={"instance_type": "Standard_E4s_v3", "runtime_version": "3.4"},
     )
     with pytest.raises(HttpResponseError, match="NotEmulated"):
         place.workspace.jobs.create_or_update(job)

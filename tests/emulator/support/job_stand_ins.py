@@ -16,6 +16,7 @@ from emulator.services.assets.addresses import Locations, is_published
 from emulator.services.assets.versions import Assets
 from emulator.services.compute.nodes import Nodes
 from emulator.services.jobs.base_weights import BaseWeights
+from emulator.services.jobs.command_runs import CommandRuns
 from emulator.services.jobs.events import Webhook
 from emulator.services.jobs.records import Jobs
 from emulator.services.jobs.runner import Runner
@@ -183,6 +184,8 @@ async def bench(root: Path, webhook: str | None = None) -> Any:
         scale = clusters[compute]["properties"]["properties"]["scaleSettings"]
         return int(scale["maxNodeCount"])
 
+    assets = Assets(store)
+    locations = Locations(storage, assets, "core.test")
     runner = Runner(
         folder=root / "jobs",
         jobs=Jobs(store),
@@ -194,11 +197,12 @@ async def bench(root: Path, webhook: str | None = None) -> Any:
         tracking=Touched(),
         webhook=Webhook(webhook, clock.sleep),
         storage=storage,
-        locations=Locations(storage, Assets(store), "core.test"),
+        locations=locations,
         published=partial(is_published, load_catalogue()),
         weights=BaseWeights(
             "tiny", root / "cache", workloads / "base_weights.py", processes, root / "w.log"
         ),
+        commands=CommandRuns(assets, storage, locations, processes, lambda _: {}),
         workloads=workloads,
         location="westeurope",
     )
