@@ -22,7 +22,7 @@ from finetuning.planning.lifecycle import todays_calendar
 from finetuning.planning.plan import Plan, PlanReport
 from finetuning.planning.planner import Tables, endpoint_name, make_plan
 from finetuning.planning.prices import load_prices
-from finetuning.recipes import find_recipe
+from finetuning.recipes import recipe_for
 from tasks.component import check_component
 from tasks.compute import look_at_compute
 from tasks.connection import check_credential
@@ -82,7 +82,7 @@ def ask_gates(settings: Settings, run: FineTune, key: str, begin: Begin = submit
     """
     prices = load_prices()
     try:
-        recipe = find_recipe(run.recipe)
+        recipe = recipe_for(run.recipe, run.data)
     except SettingsError as error:  # what the gates ask for follows from it
         return PlanReport(findings=[failed_gate("recipe", error)])
     try:

@@ -73,7 +73,8 @@ class Settings(BaseSettings):
     registry_name: str = Field(
         "azureml",
         alias="AZURE_REGISTRY_NAME",
-        description="The registry with the foundation model and the pipeline component.",
+        description="The registry with the pipeline component, and with the foundation model where "
+        "the run names no other.",
     )
     cloud: str = Field(
         "AzureCloud",
@@ -101,6 +102,10 @@ class Settings(BaseSettings):
         alias="FINETUNE_CREDENTIAL",
         description="JSON with 'kind' and what that kind needs; by default azure-identity's chain.",
     )
+
+    def with_registry(self, name: str) -> Settings:
+        """Return the connection to another registry; to this one where the name is empty."""
+        return self.model_copy(update={"registry_name": name}) if name else self
 
     @classmethod
     def settings_customise_sources(  # type: ignore[override]  # names only those it uses

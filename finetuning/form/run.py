@@ -1,19 +1,21 @@
 """The run's one parameter: Prefect shows it as a form, and refuses bad values before a run exists.
 
-Its defaults are the tutorial's.
+A preset fills what is left open; the other defaults are the tutorial's.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from finetuning.azure.naming import ENDPOINT_RULE
-from finetuning.form.choice import Choice
+from finetuning.form.choice import Choice, left_open
 from finetuning.form.data import DataChoice
 from finetuning.form.evaluation import EvaluationChoice
+from finetuning.form.presets import DEFAULT, decided, filled, read_preset
 
 Scheduler = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"
@@ -31,7 +33,16 @@ AssetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")]
 class ModelChoice(Choice):
     """Which foundation model of the registry is fine-tuned."""
 
-    name: str = Field("Phi-3-mini-4k-instruct", min_length=1, description="Name in the registry.")
+    name: str = Field(
+        "Phi-4",
+        min_length=1,
+        description="Name in the registry. Empty: the preset's.",
+        json_schema_extra=left_open,
+    )
+    registry: str = Field(
+        "",
+        description="The registry that has it. Empty: the connection's own, as for the component.",
+    )
     version: str | None = Field(
         None, description="A version, pinned. Empty: whatever the label names when the run starts."
     )
@@ -83,7 +94,9 @@ class ComputeChoice(Choice):
     name: str = Field(
         "gpu-cluster-big",
         pattern=r"^[A-Za-z][-A-Za-z0-9]{1,22}[A-Za-z0-9]$",
-        description="Name of the cluster: 3 to 24 letters, digits and hyphens.",
+        description="Name of the cluster: 3 to 24 letters, digits and hyphens. Empty: the "
+        "preset's.",
+        json_schema_extra=left_open,
     )
     size: str = Field(
         "",
@@ -254,6 +267,13 @@ class Deadlines(Choice):
 class FineTune(Choice):
     """One fine-tune: what to train, on what, where, and what to do with the result."""
 
+    preset: str = Field(
+        DEFAULT,
+        min_length=1,
+        description="What counts where a field is left open: phi-4, phi-3-mini (Microsoft's "
+        "tutorial), gpt-oss-20b (its successor), or a TOML file of your own with fields of this "
+        "form.",
+    )
     key: str | None = Field(
         None,
         min_length=1,
@@ -286,3 +306,40 @@ class FineTune(Choice):
     budget: float | None = Field(
         None, gt=0, description="Most that the run may cost, in the price table's currency."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_by_the_preset(cls, given: Any, info: ValidationInfo) -> Any:
+        """Fill what was left open, so that nobody meets a run that is not whole."""
+        if not isinstance(given, Mapping) or info.context == OF_A_PRESET:
+            return given
+        return filled(given, preset_values(str(given.get("preset") or DEFAULT)))
+
+    def by_preset(self) -> dict[str, Any]:
+        """Return the values that the preset decided, by the field's name (``model.name``)."""
+        return decided(self, preset_values(self.preset))
+
+
+#: Context of a validation that looks at a preset's own values.
+OF_A_PRESET = "the values of a preset"
+
+
+def preset_values(name: str) -> dict[str, Any]:
+    """Return a preset's values, checked by the form's own types.
+
+    Raises:
+        ValueError: there is none, it is no TOML, or it has a field that the form has not.
+    """
+    values = read_preset(name)
+    for own in ("preset", "key"):
+        if own in values:
+            raise ValueError(f"the preset '{name}' sets '{own}', which is the run's own")
+    try:
+        FineTune.model_validate(values, context=OF_A_PRESET)
+    except ValidationError as error:
+        line = error.errors()[0]
+        where = ".".join(str(part) for part in line["loc"])
+        raise ValueError(
+            f"the preset '{name}' has a wrong field '{where}': {line['msg']}"
+        ) from None
+    return values

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from finetuning.azure import naming, rest
 from finetuning.form.key import asked_tags
@@ -93,7 +94,29 @@ class _Planner:
         if component is None or not component.declared:
             return Settled(parameters=[], findings=[])
         chosen = self.run.parameters.chosen()
-        return settle(self.recipe, component.declared, user=chosen, card=self.model.card.defaults)
+        preset = {name: value for name, value in chosen.items() if self._is_presets(name)}
+        user = {name: value for name, value in chosen.items() if name not in preset}
+        card = self.model.card.defaults
+        return settle(self.recipe, component.declared, user=user, card=card, preset=preset)
+
+    @cached_property
+    def by_preset(self) -> dict[str, Any]:
+        return self.run.by_preset()
+
+    def _is_presets(self, parameter: str) -> bool:
+        return not {f"parameters.{parameter}", f"parameters.other.{parameter}"}.isdisjoint(
+            self.by_preset
+        )
+
+    def _preset(self) -> Iterator[Finding]:
+        """Say what the preset decided, so that nobody takes it for the user's choice."""
+        report = Report("recipe")
+        values = ", ".join(f"{name} {value}" for name, value in self.by_preset.items())
+        report.note(
+            f"Preset '{self.run.preset}' decides {values or 'nothing'}.",
+            "Any of these can be set; another: run.preset.",
+        )
+        yield from report.findings
 
     @cached_property
     def training(self) -> Nodes:
@@ -161,6 +184,7 @@ class _Planner:
         run, card = self.run, self.model.card
         compute, data, on_endpoint = Report("compute"), Report("data"), Report("endpoint")
         money = Report("money")
+        yield from self._preset()
         yield from self._lifecycle()
         if self.model.foundation is not None:  # else there is no card to take a size from
             for report in self.on_sizes:
@@ -231,12 +255,12 @@ class _Planner:
 
     def _check_splits(self, report: Report) -> None:
         needed = self.recipe.splits
-        missing = [split for split in needed.all if split not in self.run.data.splits]
+        missing = [split for split in needed.all if split not in self.run.data.names]
         if missing:
             report.error(
                 f"A run needs the splits {needed.train}, {needed.test} and {needed.asked}; "
                 f"it lacks {', '.join(missing)}.",
-                "Add it to run.data.splits.",
+                "Add it to run.data.splits, or cut one split into them with run.data.cut.",
             )
 
     def _would_create(self) -> Iterator[Created]:
@@ -249,7 +273,7 @@ class _Planner:
             )
             yield Created(kind="cluster", name=chosen.name, detail=detail)
         splits = self.facts.splits or {}
-        for split in (self.recipe.splits.train, self.recipe.splits.test):
+        for split in dict.fromkeys(self.recipe.files.values()):
             rows = f"{splits[split].rows} rows of " if split in splits else ""
             detail = f"{rows}{self.run.data.dataset}"
             yield Created(kind="data asset", name=split, detail=detail)
