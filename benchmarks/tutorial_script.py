@@ -163,7 +163,8 @@ def deploy(workspace: Any, endpoint: str, model: str) -> None:
 
     wanted = ManagedOnlineDeployment(
         name=DEPLOYMENT, endpoint_name=endpoint, model=model,
-        instance_type="Standard_NC24ads_A100_v4", instance_count=1, liveness_probe=ProbeSettings(initial_delay=600),
+        instance_type="Standard_NC24ads_A100_v4", instance_count=1,
+        liveness_probe=ProbeSettings(initial_delay=600),
         request_settings=OnlineRequestSettings(request_timeout_ms=90_000),
     )  # fmt: skip
     workspace.online_deployments.begin_create_or_update(wanted).wait()

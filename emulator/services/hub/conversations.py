@@ -22,7 +22,7 @@ from typing import Any
 DATASET = "HuggingFaceH4/ultrachat_200k"
 SPLITS = {"train_sft": 1400, "test_sft": 600, "train_gen": 1400, "test_gen": 600}
 REASONING = "HuggingFaceH4/Multilingual-Thinking"
-#: Its one split, of conversations that the other dataset has not.
+#: Rows of its one split.
 REASONING_ROWS = 1000
 #: The languages of the reasoning, and how it begins in each.
 LANGUAGES = {
@@ -132,20 +132,15 @@ def _write(folder: Path, splits: dict[str, list[Row]]) -> None:
 
 
 def _write_reasoning(folder: Path, rows: list[Row]) -> None:
-    """Write the conversations that the four splits leave over, a first exchange of each."""
+    """Write the first exchange of some of the conversations, with a reasoning between."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    random.Random(0).shuffle(rows)
-    begin = sum(SPLITS.values())
-    if begin + REASONING_ROWS > len(rows):
-        raise RuntimeError(
-            f"chitchat-dataset has {len(rows)} conversations, too few for {REASONING}."
-        )
+    random.Random(1).shuffle(rows)
     languages = list(LANGUAGES)
     made = [
         _reasoned(row, languages[number % len(languages)])
-        for number, row in enumerate(rows[begin : begin + REASONING_ROWS])
+        for number, row in enumerate(rows[:REASONING_ROWS])
     ]
     names = ("content", "role", "thinking")
     message = pa.struct([(name, pa.string()) for name in names])
