@@ -112,7 +112,8 @@ class Recipe:
         splits = self.cut_splits
         if splits.validation not in data.names:
             splits = replace(splits, validation=None)
-        return replace(self, splits=splits, files=files)
+        follows = {**self.follows, **dict.fromkeys(files, "run.data")}
+        return replace(self, splits=splits, files=files, follows=follows)
 
     def step(self, name: str) -> Step:
         """Return a step; one that the recipe does not know runs on the training's compute."""

@@ -140,10 +140,8 @@ RECIPE = Recipe(
         "pytorch_model_path": "run.model",
         "huggingface_id": "run.model",
         "train_file_path": "run.data",
-        "validation_file_path": "run.data",
         "test_file_path": "run.data",
         "train_mltable_path": "run.data",
-        "validation_mltable_path": "run.data",
         "test_mltable_path": "run.data",
         "number_of_gpu_to_use_finetuning": "run.compute.size",
         **{
