@@ -13,6 +13,7 @@ from finetuning.azure.client import open_client, open_registry
 from finetuning.azure.rest import get_model_version, registry_url
 from finetuning.azure.service_errors import look_up
 from finetuning.azure.settings import Settings
+from finetuning.errors import ServiceError
 from finetuning.form.context import RunContext
 from finetuning.form.results import Foundation, RegisteredModel, Result
 from finetuning.form.run import ModelChoice
@@ -36,7 +37,8 @@ def check_model(
         version = choice.version or _labelled(registry, choice)
         found = get_model_version(registry, choice.name, version)
     except _not_found() as error:
-        if getattr(error, "status_code", 404) not in (None, 404):
+        status = getattr(error, "status_code", getattr(error, "status", 404))
+        if status not in (None, 404):
             raise
         _say_missing(registry, choice, report)
         return ModelFacts(findings=report.findings)
@@ -77,11 +79,11 @@ def _say_missing(settings: Settings, choice: ModelChoice, report: Report) -> Non
 
 
 def _not_found() -> tuple[type[Exception], ...]:
-    """Return what a missing model looks like: 404, or the SDK's own refusal of a label."""
+    """Return what a missing model or registry looks like: 404, or the SDK's refusal of a label."""
     from azure.ai.ml.exceptions import MlException
     from azure.core.exceptions import HttpResponseError
 
-    return (HttpResponseError, MlException)
+    return (HttpResponseError, MlException, ServiceError)
 
 
 def _labelled(settings: Settings, choice: ModelChoice) -> str:

@@ -39,7 +39,7 @@ class Candidates:
     @property
     def source(self) -> str:
         """Return in words whose list it is."""
-        return "that the model's card recommends" if self.recommended else "of its allow-list"
+        return "recommended by the model's card" if self.recommended else "of the card's allow-list"
 
 
 def settle_compute(
@@ -94,7 +94,7 @@ def _pick(candidates: Candidates, facts: ComputeFacts, calendar: Calendar, repor
         if reason is None:
             after = f" after {'; '.join(passed)}" if passed else ""
             report.note(
-                f"{candidates.doing} is on {name}: the first size {candidates.source} and that can "
+                f"{candidates.doing} is on {name}: the first size {candidates.source} that can "
                 f"be had{after}.",
                 f"Another: {candidates.parameter}.",
             )

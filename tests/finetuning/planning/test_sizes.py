@@ -54,7 +54,7 @@ def test_the_first_recommended_size_is_taken_and_the_plan_says_why() -> None:
     chosen, report = compute(card(A100, T4), region())
 
     assert chosen.size == A100
-    assert "that the model's card recommends" in report.findings[0].what
+    assert "recommended by the model's card that can be had" in report.findings[0].what
     assert "run.compute.size" in report.findings[0].change
 
 
@@ -71,7 +71,7 @@ def test_what_is_not_offered_retired_or_without_quota_is_passed_over_and_named()
 def test_a_card_without_recommendations_has_its_allow_list() -> None:
     chosen, report = compute(card(allowed=(V100, A100)), region())
 
-    assert chosen.size == A100 and "of its allow-list" in report.findings[0].what
+    assert chosen.size == A100 and "of the card's allow-list" in report.findings[0].what
 
 
 @pytest.mark.parametrize("found", [card(), card(V100)])
