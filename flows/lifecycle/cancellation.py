@@ -18,7 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelled
 
-from flows.lifecycle.runs import state_at
+from flows.lifecycle.runs import ends_as_cancelled, state_at
 
 #: Seconds between two looks at the run's own state.
 LOOK_EVERY_S = 5.0
@@ -43,7 +43,7 @@ def _watch(flow_run_id: UUID, never: threading.Event) -> None:
     ) as client:  # the server of the beginning, whatever is set later
         while not never.wait(LOOK_EVERY_S):
             state = state_at(client, flow_run_id)
-            if state is not None and (state.is_cancelling() or state.is_cancelled()):
+            if ends_as_cancelled(state):
                 _stopped.add(flow_run_id)
                 signal.raise_signal(signal.SIGTERM)
                 return

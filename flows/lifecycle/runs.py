@@ -276,7 +276,11 @@ def state_at(client: SyncPrefectClient, flow_run_id: UUID) -> State[Any] | None:
 def is_cancelled(flow_run_id: UUID) -> bool:
     """Return whether the server knows that the run is to end, or has ended, as cancelled."""
     with get_client(sync_client=True) as client:
-        state = state_at(client, flow_run_id)
+        return ends_as_cancelled(state_at(client, flow_run_id))
+
+
+def ends_as_cancelled(state: State[Any] | None) -> bool:
+    """Return whether a run in this state is to end, or has ended, as cancelled."""
     return state is not None and (state.is_cancelling() or state.is_cancelled())
 
 

@@ -92,7 +92,8 @@ def test_the_form_shows_every_parameter_with_its_description(
     shown = flat(form.inner_text("body"))
 
     schema = served.server.deployment("fine-tune/run")["parameter_openapi_schema"]
-    optional = {"StepCompute"}  # shown once a step is given a compute of its own
+    # Shown once a step is given a compute of its own, and a run a suite of its own.
+    optional = {"StepCompute", "FileSuite"}
     schema["definitions"] = {
         name: found for name, found in schema["definitions"].items() if name not in optional
     }

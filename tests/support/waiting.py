@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(what: str, look: Callable[[], T | None], within_s: float = 120) -> T:
+def until(what: str, look: Callable[[], T | None], within_s: float = 240) -> T:
     """Return the first true thing that ``look`` sees; fail with ``what`` where there is none."""
     deadline = time.monotonic() + within_s
     while True:
