@@ -92,7 +92,7 @@ class ComputeChoice(Choice):
     """The GPU cluster, and whether it may be made."""
 
     name: str = Field(
-        "gpu-cluster-big",
+        "gpu-cluster-a100",
         pattern=r"^[A-Za-z][-A-Za-z0-9]{1,22}[A-Za-z0-9]$",
         description="Name of the cluster: 3 to 24 letters, digits and hyphens. Empty: the "
         "preset's.",

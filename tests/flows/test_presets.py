@@ -167,7 +167,12 @@ def test_the_successor_runs_to_an_answer_and_its_reasoning_reaches_the_training_
 
 @pytest.mark.slow
 def test_the_tutorials_preset_runs_to_an_answer_where_it_is_allowed(stage: RunningEmulator) -> None:
-    run = small(uuid.uuid4().hex, preset="phi-3-mini", model={"allow_retired": True})
+    run = small(
+        uuid.uuid4().hex,
+        preset="phi-3-mini",
+        model={"allow_retired": True},
+        compute={"name": "of-the-tutorial"},
+    )
 
     result = fine_tune(run)
 

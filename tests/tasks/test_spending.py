@@ -60,7 +60,7 @@ def job(paged: RunningEmulator, tmp_path_factory: pytest.TempPathFactory) -> str
     settings = load_settings()
     rows = tmp_path_factory.mktemp("rows") / "rows.jsonl"
     rows.write_text('{"messages": []}\n')
-    model = "azureml://registries/azureml/models/Phi-3-mini-4k-instruct/versions/16"
+    model = "azureml://registries/azureml/models/Phi-4/versions/8"
     component: Any = open_registry(settings).components.get(
         "chat_completion_pipeline", label="latest"
     )

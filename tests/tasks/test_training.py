@@ -41,7 +41,7 @@ def files_of(run: FineTune) -> dict[str, str]:
 def planned(settings: Settings, run: FineTune) -> Plan:
     registry = open_registry(settings)
     component = registry.components.get("chat_completion_pipeline", label="latest")
-    model = registry.models.get("Phi-3-mini-4k-instruct", label="latest")
+    model = registry.models.get("Phi-4", label="latest")
     foundation = Foundation(name=model.name, version=model.version, id=model.id)
     return plan_of(run, component=str(component.version), model=foundation)
 

@@ -78,7 +78,7 @@ def test_the_defaults_are_a_live_model_on_the_tutorials_data() -> None:
 
     assert run.preset == "phi-4" and run.model.name == "Phi-4"
     assert run.model.label == "latest"
-    assert (run.compute.name, run.compute.size) == ("gpu-cluster-big", "")
+    assert (run.compute.name, run.compute.size) == ("gpu-cluster-a100", "")
     assert run.compute.max_nodes == 2
     assert run.data.dataset == "HuggingFaceH4/ultrachat_200k"
     assert run.data.percentage == 5

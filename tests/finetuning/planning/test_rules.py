@@ -83,7 +83,9 @@ def on_compute(
     nodes: int = 1,
     level: str = "error",
 ) -> list[str]:
-    chosen = ComputeChoice.model_validate({"size": "Standard_ND40rs_v2", **(choice or {})})
+    chosen = ComputeChoice.model_validate(
+        {"name": "gpu-cluster-big", "size": "Standard_ND40rs_v2", **(choice or {})}
+    )
     seen = facts or region()
     training = training_nodes(chosen, seen, nodes)
     return said(lambda report: check_compute(chosen, seen, card, training, report), level)
