@@ -60,7 +60,7 @@ LIFECYCLE = Table(
     "lifecycle table",
     Path(__file__).with_name("lifecycle.toml"),
     Lifecycle,
-    "FINETUNE_LIFECYCLE",
+    variable="FINETUNE_LIFECYCLE",
 )
 
 

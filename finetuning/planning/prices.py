@@ -58,7 +58,9 @@ class Prices(BaseModel):
         return self.model_parameters[max(known, key=len)] if known else None
 
 
-PRICES = Table("price table", Path(__file__).with_name("prices.toml"), Prices, "FINETUNE_PRICES")
+PRICES = Table(
+    "price table", Path(__file__).with_name("prices.toml"), Prices, variable="FINETUNE_PRICES"
+)
 
 
 def load_prices(override: Path | None = None) -> Prices:
