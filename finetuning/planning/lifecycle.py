@@ -83,6 +83,14 @@ class Calendar:
         """Return the days until then."""
         return (day - self.today).days
 
+    def model_ends(self, name: str, own: date | None) -> Ending | None:
+        """Return a model's end: the day that its card says, else the table's, if either does."""
+        known = self.table.model(name)
+        if own is None:
+            return known
+        successor = known.successor if known else "a newer model"
+        return Ending(retires=own, successor=successor, source="the model's card")
+
     def ends_soon(self, family: str) -> Ending | None:
         """Return the end of a VM family where it is near, or has come."""
         ending = self.table.family(family)

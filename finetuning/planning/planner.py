@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from finetuning.azure import naming, rest
+from finetuning.azure import naming
 from finetuning.form.key import asked_tags
 from finetuning.form.run import FineTune
 from finetuning.planning.facts import ComputeFacts, EndpointFacts, Facts, ModelFacts
 from finetuning.planning.findings import Finding, Report, by_weight, errors
-from finetuning.planning.lifecycle import Calendar, Ending
+from finetuning.planning.lifecycle import Calendar
 from finetuning.planning.parameters import Settled, settle
 from finetuning.planning.plan import (
     ComputePlan,
@@ -29,7 +29,7 @@ from finetuning.planning.rules.compute import check_compute, training_nodes
 from finetuning.planning.rules.data import check_data
 from finetuning.planning.rules.endpoint import check_endpoint
 from finetuning.planning.rules.evaluation import check_evaluation
-from finetuning.planning.rules.lifecycle import check_end, check_named, check_sizes, check_table
+from finetuning.planning.rules.lifecycle import Used, check_lifecycle
 from finetuning.planning.rules.money import check_money
 from finetuning.planning.sizes import settle_compute, settle_endpoint
 from finetuning.recipes import Recipe
@@ -212,43 +212,15 @@ class _Planner:
             yield from report.findings
 
     def _lifecycle(self) -> list[Finding]:
-        report, calendar = Report("lifecycle"), self.calendar
-        check_table(calendar, report)
-        check_sizes(self._sizes(), self.compute, calendar, report)
-        if self.chosen.tier == "low_priority" and self.chosen.name not in self.compute.clusters:
-            low = calendar.table.low_priority
-            check_end("The tier low_priority", low, f"Choose {low.successor}.", calendar, report)
-        check_named(self._named(), calendar, report)
-        return report.findings
-
-    def _sizes(self) -> dict[str, str]:
-        """Return the sizes on which something of the run is, by the parameter that names each."""
-        steps = self.chosen.steps.chosen()
-        named = {f"run.compute.steps.{name}": step.instance_type for name, step in steps.items()}
-        if self.chosen.uses_cluster:
-            named["run.compute.size"] = self.chosen.size
-        named["run.endpoint.instance_type"] = self.serving.nodes.size
-        return {parameter: size for parameter, size in named.items() if size}
-
-    def _named(self) -> Iterator[tuple[str, Ending | None]]:
-        component, table = self.facts.component, self.calendar.table
-        if component is not None and component.version is not None:
-            name, version = self.recipe.component, component.version
-            yield f"Component {name} {version}", table.component(name, version)
-        for version in (rest.WORKSPACE_API, rest.PERMISSIONS_API, rest.REGISTRY_API):
-            yield f"Azure's API version {version}", table.api_versions.get(version)
-
-    @cached_property
-    def model_ends(self) -> Ending | None:
-        """The day on which the model retires, by its card or the table; None where neither says."""
-        known, own = (
-            self.calendar.table.model(self.run.model.name),
-            self.model.card.finetune_retires,
+        report, component = Report("lifecycle"), self.facts.component
+        used = Used(
+            compute=self.chosen,
+            serving=self.serving.nodes.size,
+            component=self.recipe.component,
+            version=(component and component.version) or "",
         )
-        if own is None:
-            return known
-        successor = known.successor if known else "a newer model"
-        return Ending(retires=own, successor=successor, source="the model's card")
+        check_lifecycle(used, self.compute, self.calendar, report)
+        return report.findings
 
     def _check_endpoint(self, found: EndpointFacts, report: Report) -> None:
         check_endpoint(self.serving, self.key, found, self.compute, self.model.card, report)
@@ -308,7 +280,9 @@ class _Planner:
                 ),
                 component=component.version,
                 model=self.model.foundation,
-                model_ends=self.model_ends,
+                model_ends=self.calendar.model_ends(
+                    self.run.model.name, self.model.card.finetune_retires
+                ),
                 parameters=self.settled.to_submit,
                 nodes=self.training,
                 gpus_per_node=self.gpus_per_node,

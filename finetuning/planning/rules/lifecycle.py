@@ -2,11 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
+from finetuning.azure import rest
+from finetuning.form.run import ComputeChoice
 from finetuning.planning.facts import ComputeFacts
 from finetuning.planning.findings import Report
 from finetuning.planning.lifecycle import SOON, Calendar, Ending
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a run uses that can retire, beside its model; empty where it could not be settled."""
+
+    compute: ComputeChoice
+    serving: str
+    component: str
+    version: str
+
+    def sizes(self) -> dict[str, str]:
+        """Return the VM sizes on which something of the run is, by the parameter of each."""
+        steps = self.compute.steps.chosen()
+        named = {f"run.compute.steps.{name}": step.instance_type for name, step in steps.items()}
+        if self.compute.uses_cluster:
+            named["run.compute.size"] = self.compute.size
+        named["run.endpoint.instance_type"] = self.serving
+        return {parameter: size for parameter, size in named.items() if size}
+
+    def named(self, calendar: Calendar) -> Iterator[tuple[str, Ending | None]]:
+        """Yield the component and the API versions that this project calls, with their ends."""
+        table = calendar.table
+        yield (
+            f"Component {self.component} {self.version}",
+            table.component(self.component, self.version),
+        )
+        for version in (rest.WORKSPACE_API, rest.PERMISSIONS_API, rest.REGISTRY_API):
+            yield f"Azure's API version {version}", table.api_versions.get(version)
+
+
+def check_lifecycle(used: Used, facts: ComputeFacts, calendar: Calendar, report: Report) -> None:
+    """Say what of a run can no longer be had, or not for long; its model's card says its own."""
+    check_table(calendar, report)
+    check_sizes(used.sizes(), facts, calendar, report)
+    if used.compute.tier == "low_priority" and used.compute.name not in facts.clusters:
+        low = calendar.table.low_priority
+        check_end("The tier low_priority", low, f"Choose {low.successor}.", calendar, report)
+    check_named(used.named(calendar), calendar, report)
 
 
 def check_table(calendar: Calendar, report: Report) -> None:
