@@ -177,13 +177,16 @@ def settle(run: FineTune) -> Plan:
 
 def test_a_run_with_errors_is_refused_with_all_of_them(planning: RunningEmulator) -> None:
     run = FineTune.model_validate(
-        {"model": {"version": "15"}, "parameters": {"other": {"deepspeed_stage_": 2}}}
+        {
+            "model": {"name": "Phi-3-mini-4k-instruct", "version": "15"},
+            "parameters": {"other": {"deepspeed_stage_": 2}},
+        }
     )
 
     with pytest.raises(PlanRefused) as refused:
         settle(run)
 
-    assert len(refused.value.reasons) == 5
+    assert len(refused.value.reasons) == 4
     assert "nothing was created" in str(refused.value)
     assert "deepspeed_stage" in str(refused.value)
 
@@ -224,7 +227,7 @@ def test_without_settings_the_plan_says_what_to_set(
 def test_the_command_prints_the_report_and_ends_with_1_where_there_is_an_error(
     planning: RunningEmulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    refused = main(["--model.version", "15"])
+    refused = main(["--model.name", "Phi-3-mini-4k-instruct", "--model.version", "15"])
     printed = capsys.readouterr().out
     held = main([])
 
@@ -240,7 +243,7 @@ def test_without_a_prefect_server_the_command_plans_the_same(
     alone |= {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path / "home")}
 
     done = subprocess.run(
-        [sys.executable, "-m", "flows.plan", "--model.version", "15"],
+        [sys.executable, "-m", "flows.plan", "--preset", "phi-3-mini"],
         env=alone,
         capture_output=True,
         text=True,

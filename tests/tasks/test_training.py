@@ -19,7 +19,7 @@ from tests.support.plans import plan_of
 from tests.support.runs import context_of, names
 
 AT_ONCE = 8
-SIZE = "Standard_NC24s_v3"
+SIZE = "Standard_NC24ads_A100_v4"
 
 
 @pytest.fixture
