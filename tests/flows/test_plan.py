@@ -253,7 +253,7 @@ def test_without_a_prefect_server_the_command_plans_the_same(
     assert done.returncode == 1, done.stderr
     assert "The plan is refused" in done.stdout
     report = json.loads((tmp_path / "var/plan/report.json").read_text())
-    there = json.loads(json.dumps(planned(model={"version": "15"}).as_data()))
+    there = json.loads(json.dumps(planned(preset="phi-3-mini").as_data()))
     assert report["parameters"] == there["parameters"]
     assert [(one["gate"], one["level"]) for one in report["findings"]] == [
         (one["gate"], one["level"]) for one in there["findings"]
