@@ -134,7 +134,8 @@ class JobError(FineTuneError):
         link = f" Its logs: {self.studio_url}" if self.studio_url else ""
         return (
             f"Job '{self.job}' {self.ended}: {self.reason} "
-            f"Fix the cause and start a new run; this run's job is not submitted again.{link}"
+            "Fix the cause, then retry this run, which submits another attempt, or start a new "
+            f"one.{link}"
         )
 
 

@@ -39,7 +39,7 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
     refuse_to_suspend_alone(run.waiting)
     context = run_context()
     with guarded(context, run) as guard:
-        connect(context, again=flow_run.run_count > 1)
+        connect(context, again=context.begun_before)
         plan = guard.follow(settle_plan(context, run))  # every gate; an error creates nothing
         trained = train(context, plan, guard, then_serve=True)
         served = serve(context, plan, trained, guard)
@@ -65,6 +65,7 @@ def train(context: RunContext, plan: Plan, guard: Guard, *, then_serve: bool = F
     if suites is not None:
         suites.result()
     job = submit_training(context, plan, cluster, files)
+    guard.training_began(job)
     if then_serve:
         guard.begin_endpoint()
     suspend_while_training(context, plan, job, guard)

@@ -11,8 +11,9 @@ from typing import Any
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
+from finetuning.azure import naming
 from finetuning.azure.client import open_client
-from finetuning.azure.run_history import get_steps
+from finetuning.azure.run_history import get_steps, run_end
 from finetuning.azure.service_errors import look_up, service_errors, state_text
 from finetuning.azure.settings import Settings
 from finetuning.errors import FineTuneError
@@ -20,17 +21,17 @@ from finetuning.planning.plan import Plan
 from finetuning.planning.prices import Prices, load_prices
 from finetuning.planning.spending import TRAINING, Actual, Meter, Metered, compare, step_nodes
 from finetuning.recipes import find_recipe
+from tasks.attempts import has_ended, newest_name
 from tasks.step import azure_step
 
 #: What stands for the steps of a job that the run history does not know.
 WHOLE_JOB = f"{TRAINING}: the whole job"
 #: A job in one of these states has not begun to run, and bills nothing.
 NOT_YET = ("NotStarted", "Queued", "Preparing", "Provisioning", "Starting")
-ENDED = ("Completed", "Failed", "Canceled")
 
 
 class Spending:
-    """Knows what a run has spent so far; call it wherever the run waits.
+    """Knows what a run has spent so far, on all of its attempts; call it wherever the run waits.
 
     A call asks Azure for the job's steps and raises once the budget is passed. Without a budget it
     asks only since when the deployment is there. All times come from Azure by name, so a restarted
@@ -49,7 +50,10 @@ class Spending:
         self.meter = Meter(prices or load_prices())
         self._serving_since: float | None = None
         self._deployment_found = False
-        self._job_ended: float | None = None
+        #: The newest attempt's name; looked up where nobody has told it.
+        self.job: str | None = None
+        self._job_ended: dict[str, float] = {}
+        self._counted: set[str] = set()
         self._told = False
 
     def __call__(self) -> None:
@@ -120,22 +124,31 @@ class Spending:
         the training's nodes is counted, from its submission: at worst too dear.
         """
         self._look_at_deployment()
+        if self.job is None:
+            self.job = newest_name(open_client(self.settings), self.plan.job.name)
+        for job in naming.attempts_until(self.job):
+            if job not in self._counted:
+                self._count(job)
+            if job != self.job:  # another has followed it, so it has ended
+                self._counted.add(job)
+
+    def _count(self, name: str) -> None:
         recipe, own = find_recipe(self.plan.recipe), self.plan.compute.choice.steps
-        steps = get_steps(self.settings, self.plan.job.name)
+        steps = get_steps(self.settings, name)
         if not steps:
-            self._count_whole_job()
+            self._count_whole_job(name)
             return
-        self.meter.forget(WHOLE_JOB)
+        self.meter.forget(_of_attempt(WHOLE_JOB, name))
         for step in steps:
             if step.started is not None:
                 nodes = step_nodes(recipe.step(step.name), self.plan.job.nodes, own)
-                what = f"{TRAINING}: {step.name}"
+                what = _of_attempt(f"{TRAINING}: {step.name}", name)
                 self.meter.set(
                     Metered(what=what, nodes=nodes, started=step.started, ended=step.ended)
                 )
 
-    def _count_whole_job(self) -> None:
-        job = look_up(open_client(self.settings).jobs.get, self.plan.job.name)
+    def _count_whole_job(self, name: str) -> None:
+        job = look_up(open_client(self.settings).jobs.get, name)
         status = state_text(job.status) if job is not None else NOT_YET[0]
         context = job.creation_context if job is not None else None
         created = _unix(context.created_at if context else None)
@@ -146,13 +159,20 @@ class Spending:
             get_run_logger().warning(
                 "the run history knows no steps of job %s (%s): its own time is counted, "
                 "on all of the training's nodes",
-                self.plan.job.name,
+                name,
                 status,
             )
-        if status in ENDED and self._job_ended is None:
-            self._job_ended = self.now()
-        nodes = self.plan.job.nodes
-        self.meter.set(Metered(what=WHOLE_JOB, nodes=nodes, started=created, ended=self._job_ended))
+        if has_ended(status) and name not in self._job_ended:
+            self._job_ended[name] = run_end(self.settings, name) or self.now()
+        ended = self._job_ended.get(name)
+        what = _of_attempt(WHOLE_JOB, name)
+        self.meter.set(Metered(what=what, nodes=self.plan.job.nodes, started=created, ended=ended))
+
+
+def _of_attempt(what: str, job: str) -> str:
+    """Return what is counted, with the attempt's number where it is not the first."""
+    number = naming.attempt_number(job)
+    return what if number == 1 else f"{what}, attempt {number}"
 
 
 def _unix(moment: Any) -> float | None:

@@ -16,8 +16,8 @@ from finetuning.azure.ownership import RUN_TAG, Decision, Kind, Orphan, Orphans,
 from finetuning.azure.service_errors import first_lines, service_errors, state_text
 from finetuning.azure.settings import Settings
 from finetuning.errors import FineTuneError
+from tasks.attempts import has_ended
 from tasks.step import azure_step
-from tasks.training import has_ended
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient

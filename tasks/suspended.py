@@ -12,10 +12,11 @@ from prefect import get_run_logger
 from pydantic import BaseModel, ConfigDict
 
 from finetuning.azure.client import open_client
-from finetuning.azure.service_errors import look_up, service_errors
+from finetuning.azure.service_errors import service_errors
 from finetuning.azure.settings import Settings
 from finetuning.errors import BudgetExceeded, FineTuneError
 from finetuning.planning.plan import Plan
+from tasks.attempts import newest_attempt, newest_name
 from tasks.budget import Spending
 from tasks.step import azure_step
 from tasks.training import cancel_training
@@ -24,7 +25,8 @@ from tasks.training import cancel_training
 class SuspendedRun(BaseModel):
     """A suspended run and its job.
 
-    ``since``: when the run first began; its job is younger. ``wake``: when it wants to look for
+    ``job``: its first attempt, which stands for the newest. ``since``: when the run first began;
+    its job is younger. ``wake``: when it wants to look for
     itself at the latest. ``training``: how long its job may take. ``plan``: of a run with a budget.
     """
 
@@ -64,7 +66,7 @@ def _over_budget(settings: Settings, run: SuspendedRun, now: datetime) -> str | 
     try:
         Spending(settings, run.plan, now=now.timestamp)()
     except BudgetExceeded as error:
-        cancel_training(settings, run.job)
+        cancel_training(settings, newest_name(open_client(settings), run.job))
         return str(error)
     return None
 
@@ -72,7 +74,7 @@ def _over_budget(settings: Settings, run: SuspendedRun, now: datetime) -> str | 
 def _too_late(settings: Settings, run: SuspendedRun, now: datetime) -> str | None:
     if now - run.since < run.training:  # its job is younger: not worth a request
         return None
-    job = look_up(open_client(settings).jobs.get, run.job)
+    job = newest_attempt(open_client(settings), run.job)
     made = job.creation_context.created_at if job is not None and job.creation_context else None
     if not isinstance(made, datetime):
         return None

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -20,8 +20,8 @@ from prefect.artifacts import (
 )
 
 from finetuning.azure.client import open_client, open_registry
-from finetuning.azure.naming import job_name
-from finetuning.azure.ownership import RUN_TAG
+from finetuning.azure.naming import first_attempt, job_name, next_attempt
+from finetuning.azure.ownership import RETRY_TAG, RUN_TAG
 from finetuning.azure.run_history import get_steps, run_error
 from finetuning.azure.service_errors import look_up, service_errors, state_text
 from finetuning.azure.settings import Settings
@@ -40,23 +40,16 @@ from finetuning.form.run import FineTune, Scalar
 from finetuning.planning.findings import Finding, Report
 from finetuning.planning.plan import Plan
 from finetuning.recipes import Recipe, find_recipe
+from tasks.attempts import has_ended, may_be_followed, newest_attempt
 from tasks.step import azure_step
 from tasks.waiting import patience, wait_until
-
-if TYPE_CHECKING:
-    from azure.ai.ml import MLClient
-
 
 #: A run begins before its job: how far a listing is read past the run's beginning.
 BEFORE = timedelta(hours=1)
 #: The SDK keeps the pipeline that is being written on one stack of the whole process: of two runs
 #: in one process that write theirs at once, either's step would end up in the other's job.
 _WRITING = threading.Lock()
-#: A job in one of these states goes on no more, and bills nothing. A job that is NotResponding is
-#: not among them: it "can go from NotResponding to any of the previous states" (the SDK's
-#: enumeration JobStatus, azure/ai/ml/_restclient/arm_ml_service/models/_enums.py).
-ENDED = ("Completed", "Failed", "Canceled")
-LOST = "NotResponding"
+LOST, CANCELLING = "NotResponding", "CancelRequested"
 
 
 @azure_step("Submit the fine-tuning job")
@@ -65,6 +58,9 @@ def submit_training(
 ) -> SubmittedJob:
     """Submit the pipeline job under the run's own name, or adopt the one that already bears it.
 
+    A run that was begun again on purpose, after its job had ended without completing, submits the
+    next attempt: never while there is one that goes on.
+
     ``cluster`` runs the steps that have no compute of their own. ``files`` are paths in the
     workspace (``azureml:...``) by split.
 
@@ -72,12 +68,20 @@ def submit_training(
         KeyTaken: the job that is there was made with other parameters.
     """
     client, planned = open_client(context.settings), plan.job
-    job = look_up(client.jobs.get, planned.name)
+    name = planned.name
+    job = newest_attempt(client, name)
     if job is not None:
-        return _adopted(job, plan)
+        _check_same(job, plan)
+        job = _once_cancelled(context, job)
+        if not may_be_followed(context, job):
+            return _adopted(job)
+        name = next_attempt(str(job.name))
+        status = state_text(job.status)
+        get_run_logger().info("job %s is %s: %s is the next attempt", job.name, status, name)
     new = _pipeline(context.settings, plan, cluster, files)
-    new.name, new.display_name = planned.name, planned.display_name
-    new.tags = {**context.owner.tags, **planned.asked, **_settled_tags(plan)}
+    new.name, new.display_name = name, planned.display_name
+    retry = {RETRY_TAG: str(context.retries)}
+    new.tags = {**context.owner.tags, **retry, **planned.asked, **_settled_tags(plan)}
     made = client.jobs.create_or_update(new, experiment_name=planned.experiment)
     return _submitted(made, adopted=False)
 
@@ -89,7 +93,7 @@ def check_key(settings: Settings, run: FineTune, key: str) -> list[Finding]:
     Only a key that the caller chose can be another run's.
     """
     report = Report("key")
-    job = look_up(open_client(settings).jobs.get, job_name(key)) if run.key else None
+    job = newest_attempt(open_client(settings), job_name(key)) if run.key else None
     if job is None:
         return report.findings
     name, status = str(job.name), state_text(job.status)
@@ -100,6 +104,12 @@ def check_key(settings: Settings, run: FineTune, key: str) -> list[Finding]:
             f"Job '{name}' ({status}) is adopted, and does not say with which parameters it was "
             "made: an earlier version submitted it.",
             "Make sure that they are these, or choose another run.key.",
+        )
+    elif has_ended(status) and status != "Completed":
+        report.warn(
+            f"Job '{name}' has this key and these parameters, and is {status}: a new run adopts it "
+            "and ends as it did.",
+            "Retry the run that submitted it, or choose another run.key.",
         )
     else:
         report.note(f"Job '{name}' ({status}) has this key and these parameters: it is adopted.")
@@ -116,8 +126,16 @@ def _settled_tags(plan: Plan) -> dict[str, str]:
     return {f"{SETTLED}{name}": value for name, value in settled.items() if value}
 
 
-def _adopted(job: Any, plan: Plan) -> SubmittedJob:
-    """Return the job that is there, if it was made with this run's parameters.
+def _once_cancelled(context: RunContext, job: Any) -> Any:
+    """Return the job; one that is being cancelled, once it is, if another may follow it."""
+    if not context.retries or state_text(job.status) != CANCELLING:
+        return job
+    _wait_until_ended(context, str(job.name))
+    return open_client(context.settings).jobs.get(job.name)
+
+
+def _check_same(job: Any, plan: Plan) -> None:
+    """Raise if the job that is there was made with other parameters than this run's.
 
     A label or a branch may name another thing than it did then: that is only said.
     """
@@ -130,7 +148,11 @@ def _adopted(job: Any, plan: Plan) -> SubmittedJob:
         if tags.get(tag, value) != value:
             what = tag.removeprefix(SETTLED)
             log.warning("job %s has another %s: %s then, %s now", name, what, tags[tag], value)
-    log.info("job %s is there already (%s): adopted", name, state_text(job.status))
+
+
+def _adopted(job: Any) -> SubmittedJob:
+    status = state_text(job.status)
+    get_run_logger().info("job %s is there already (%s): adopted", job.name, status)
     return _submitted(job, adopted=True)
 
 
@@ -252,11 +274,6 @@ class _Silence:
         return status
 
 
-def has_ended(status: str | None) -> bool:
-    """Return whether a job with this status goes on no more."""
-    return status in ENDED
-
-
 @azure_step("Look at the fine-tuning job")
 def has_training_ended(settings: Settings, job: str) -> bool:
     """Return whether the job has ended, however it did."""
@@ -267,25 +284,25 @@ def has_training_ended(settings: Settings, job: str) -> bool:
 def find_ended_jobs(settings: Settings, since: Mapping[str, datetime]) -> list[str]:
     """Return which of these jobs have ended; ``since``: by name, when its run began to wait.
 
-    One listing of what bears our tags, newest first, is read no further than to the oldest of
-    them. A job that it does not show is asked for by itself; one that is not in this workspace is
-    not answered for.
+    A job is named by its run's first attempt, and stands for the newest. One listing of what bears
+    our tags, newest first, is read no further than to the oldest of them. A job that it does not
+    show is asked for by itself; one that is not in this workspace is not answered for.
     """
     client = open_client(settings)
-    wanted, seen = dict(since), {}
+    wanted = dict(since)
+    seen: dict[str, str | None] = {}
     oldest = min(wanted.values(), default=None)
     for job in client.jobs.list(tag=RUN_TAG) if oldest else ():
-        if job.name in wanted:
-            seen[str(job.name)] = state_text(job.status)
+        if (name := first_attempt(str(job.name))) in wanted:
+            seen.setdefault(name, state_text(job.status))
         created = _created(job)
         if len(seen) == len(wanted) or (created and oldest and created < oldest - BEFORE):
             break
-    missing = {name: _status(client, name) for name in wanted if name not in seen}
+    missing = {name: _status(newest_attempt(client, name)) for name in wanted if name not in seen}
     return [name for name, status in {**seen, **missing}.items() if has_ended(status)]
 
 
-def _status(client: MLClient, name: str) -> str | None:
-    job = look_up(client.jobs.get, name)
+def _status(job: Any) -> str | None:
     return None if job is None else state_text(job.status)
 
 
@@ -367,7 +384,7 @@ def cancel_training(settings: Settings, job: str) -> bool:
     Return whether there was something to cancel.
     """
     client = open_client(settings)
-    status = _status(client, job)
+    status = _status(look_up(client.jobs.get, job))
     if status is None or has_ended(status):
         return False
     return look_up(client.jobs.begin_cancel, job) is not None
@@ -382,6 +399,12 @@ def stop_job(context: RunContext, job: str) -> bool:
     """
     if not cancel_training(context.settings, job):
         return False
+    _wait_until_ended(context, job)
+    get_run_logger().warning("job %s is cancelled", job)
+    return True
+
+
+def _wait_until_ended(context: RunContext, job: str) -> None:
     client = open_client(context.settings)
     wait_until(
         f"Cancelling job '{job}'",
@@ -389,5 +412,3 @@ def stop_job(context: RunContext, job: str) -> bool:
         has_ended,
         patience(context.deadlines, "deletion_minutes"),
     )
-    get_run_logger().warning("job %s is cancelled", job)
-    return True

@@ -15,6 +15,10 @@ import re
 DATA_LETTERS = 10
 
 
+#: The names that ``next_attempt`` makes: a key has ten digits, so its own end is no number.
+ATTEMPT_RULE = re.compile(r"(fine-tune-[0-9a-f]{10})-([2-9]|[1-9][0-9]+)")
+
+
 ENDPOINT_RULE = re.compile(r"^[a-zA-Z]([-a-zA-Z0-9]{1,30})[a-zA-Z0-9]$")
 
 
@@ -28,8 +32,35 @@ def run_key(flow_run_id: str, chosen: str | None = None) -> str:
 
 
 def job_name(key: str) -> str:
-    """Return the pipeline job's name."""
+    """Return the name of the run's pipeline job: of the first attempt, if there are several."""
     return f"fine-tune-{key}"
+
+
+def first_attempt(job: str) -> str:
+    """Return the name of the first attempt of the run that a job is an attempt of."""
+    return _attempt(job)[0]
+
+
+def attempt_number(job: str) -> int:
+    """Return which attempt of its run a job is; the first is 1 and has no number in its name."""
+    return _attempt(job)[1]
+
+
+def next_attempt(job: str) -> str:
+    """Return the name of the attempt after this one: ``...-2``, ``...-3``."""
+    first, number = _attempt(job)
+    return f"{first}-{number + 1}"
+
+
+def attempts_until(job: str) -> list[str]:
+    """Return the names of a run's attempts, the first to this one."""
+    first, number = _attempt(job)
+    return [first, *(f"{first}-{one}" for one in range(2, number + 1))]
+
+
+def _attempt(job: str) -> tuple[str, int]:
+    found = ATTEMPT_RULE.fullmatch(job)
+    return (found[1], int(found[2])) if found else (job, 1)
 
 
 def endpoint_name(key: str, data: str, chosen: str | None = None) -> str:

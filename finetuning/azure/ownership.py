@@ -35,6 +35,10 @@ KEEP_TAG = "finetune.keep"
 SERVER_TAG = "finetune.server"
 
 
+#: How often its run had been begun again on purpose when a job was submitted.
+RETRY_TAG = "finetune.retry"
+
+
 #: When a kept endpoint began to be served: its expiry counts from here.
 SERVED_TAG = "finetune.served"
 

@@ -106,6 +106,23 @@ def history_url(settings: Settings) -> str:
     return f"{api}/history/v1.0/subscriptions/{path}"
 
 
+def run_end(settings: Settings, run: str) -> float | None:
+    """Return when a run ended, in unix seconds; None where the history does not say.
+
+    Raises:
+        azure.core.exceptions.AzureError: the history could not be asked.
+    """
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        details = get_json(settings, f"{history_url(settings)}/runs/{quote(run)}/details")
+    except HttpResponseError as error:
+        if error.status_code != 404:
+            raise
+        return None
+    return _seconds(details.get("endTimeUtc"))
+
+
 def run_error(settings: Settings, run: str) -> str:
     """Return the error text of a run, or an empty string where the service gave none.
 

@@ -10,10 +10,16 @@ from finetuning.form.run import Deadlines
 
 
 class RunContext(BaseModel):
-    """The connection, the owner of what is made, and the run's deadlines."""
+    """The connection, the owner of what is made, and the run's deadlines.
+
+    ``retries``: how often the run was begun again on purpose, after it had ended. ``begun_before``:
+    an earlier process of the run may have made something.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     settings: Settings
     owner: Ownership
     deadlines: Deadlines
+    retries: int = 0
+    begun_before: bool = False

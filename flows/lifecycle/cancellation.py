@@ -44,11 +44,22 @@ def _watch(flow_run_id: UUID, never: threading.Event) -> None:
         while not never.wait(LOOK_EVERY_S):
             state = state_at(client, flow_run_id)
             if ends_as_cancelled(state):
-                _stopped.add(flow_run_id)
-                signal.raise_signal(signal.SIGTERM)
+                stop_as_cancelled(flow_run_id)
                 return
             if state is not None and state.is_final():
                 return
+
+
+def stop_as_cancelled(flow_run_id: UUID) -> None:
+    """Stop this process, unless it stops already: the run's guard then cleans up."""
+    if flow_run_id not in _stopped:
+        _stopped.add(flow_run_id)
+        signal.raise_signal(signal.SIGTERM)
+
+
+def stops_by_itself(flow_run_id: UUID) -> None:
+    """Say that this process is ending a cancelled run: a signal would cut its clean-up short."""
+    _stopped.add(flow_run_id)
 
 
 def end_as_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

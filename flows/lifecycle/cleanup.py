@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from logging import Logger, LoggerAdapter
 from typing import Any
@@ -29,14 +29,24 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run
 
 from finetuning.azure import naming
+from finetuning.azure.client import open_client
 from finetuning.azure.ownership import Ownership
 from finetuning.azure.service_errors import service_errors
 from finetuning.errors import FineTuneError, KeyTaken
 from finetuning.form.context import RunContext
+from finetuning.form.results import SubmittedJob
 from finetuning.form.run import FineTune
 from finetuning.planning.plan import Plan
 from finetuning.planning.planner import endpoint_name
-from flows.lifecycle.runs import is_cancelled, read_parameters, take_up
+from flows.lifecycle.cancellation import stops_by_itself
+from flows.lifecycle.runs import (
+    ends_as_cancelled,
+    is_cancelled,
+    read_parameters,
+    state_at,
+    take_up,
+)
+from tasks.attempts import newest_name
 from tasks.budget import Spending, report_costs
 from tasks.connection import find_settings
 from tasks.endpoint import create_endpoint, delete_endpoint
@@ -47,7 +57,10 @@ Log = Logger | LoggerAdapter[Any]
 
 @dataclass(frozen=True)
 class Made:
-    """The names of what a run makes and must not leave running."""
+    """The names of what a run makes and must not leave running.
+
+    ``job``: one of its attempts; those before it have ended.
+    """
 
     job: str
     endpoint: str
@@ -69,14 +82,21 @@ class Guard:
         self.begun: list[PrefectFuture[Any]] = []
         self._endpoint: PrefectFuture[str] | None = None
         self.spending: Spending | None = None
+        self.serves = False
         #: Before its plan is settled, a run that never began before has made nothing.
-        self.may_have_made = flow_run.run_count > 1
+        self.may_have_made = context.begun_before
 
     def follow(self, plan: Plan) -> Plan:
         """Count what the plan costs from now on; what follows may make something."""
         self.spending = Spending(self.context.settings, plan)
         self.may_have_made = True
         return plan
+
+    def training_began(self, job: SubmittedJob) -> None:
+        """Look after this job from now on: the newest of the run's attempts."""
+        self.made = replace(self.made, job=job.name)
+        if self.spending is not None:
+            self.spending.job = job.name
 
     def begin_endpoint(self) -> PrefectFuture[str]:
         """Begin to create the endpoint, once; without a deployment it costs nothing."""
@@ -94,10 +114,14 @@ class Guard:
         """Raise what ends the run early.
 
         Raises:
+            Pause: the run was suspended by hand, which Prefect itself acts on between two steps
+                only.
             BudgetExceeded: it has spent more than it may.
             EndpointError, ServiceError: its endpoint could not be created; training for hours would
                 not change that.
         """
+        if (flow := FlowRunContext.get()) is not None:
+            flow.flow_run_suspension_request.raise_if_requested()
         if self._endpoint is not None and self._endpoint.state.is_failed():
             self._endpoint.result()
         if self.spending is not None:
@@ -105,6 +129,7 @@ class Guard:
 
     def serving_began(self) -> None:
         """Count the endpoint's nodes from now on."""
+        self.serves = True
         if self.spending is not None:
             self.spending.serving_began()
 
@@ -135,7 +160,11 @@ def guarded(context: RunContext, run: FineTune) -> Iterator[Guard]:
         yield guard
         if not run.endpoint.keep:
             delete_endpoint(context, guard.made.endpoint)
-    except (Pause, KeyTaken):  # suspended: not an end; or what bears the names is another run's
+    except KeyTaken:  # what bears the names is another run's
+        raise
+    except Pause:  # not an end
+        with _beyond_suspension():
+            _leave_suspended(guard, run)
         raise
     except BaseException as first:
         if is_begun_again(first):
@@ -146,12 +175,44 @@ def guarded(context: RunContext, run: FineTune) -> Iterator[Guard]:
                 guard.made.endpoint,
             )
             raise
-        if guard.may_have_made:
-            for problem in clean_up(context, guard.made, guard.begun, get_run_logger()):
-                first.add_note(problem)
-        guard.report_spending()
+        with _beyond_suspension():
+            if guard.may_have_made:
+                for problem in clean_up(context, guard.made, guard.begun, get_run_logger()):
+                    first.add_note(problem)
+            guard.report_spending()
         raise
     guard.report_spending()
+
+
+def _leave_suspended(guard: Guard, run: FineTune) -> None:
+    """Leave of a suspended run its job, and nothing that bills beside it.
+
+    One that was cancelled before its process noticed is Cancelled already, and nobody else would
+    clean up after it. One that was resumed meanwhile is left to the process that goes on.
+    """
+    log, run_id = get_run_logger(), UUID(str(flow_run.id))
+    with get_client(sync_client=True) as client:
+        state = state_at(client, run_id)
+    if ends_as_cancelled(state):
+        stops_by_itself(run_id)
+        log.warning("the run was suspended and then cancelled: this process cleans up")
+        clean_up(guard.context, guard.made, guard.begun, log)
+        guard.report_spending()
+    elif guard.serves and state is not None and state.is_paused():
+        log.warning("suspended while it serves: the endpoint is deleted, and made again later")
+        _attempt(lambda: delete_endpoint(guard.context, guard.made.endpoint), log)
+
+
+@contextmanager
+def _beyond_suspension() -> Iterator[None]:
+    """Let the steps of the clean-up begin: Prefect begins none of a run that is to suspend."""
+    flow = FlowRunContext.get()
+    if flow is None:
+        yield
+        return
+    unasked = type(flow.flow_run_suspension_request)()
+    with flow.model_copy(update={"flow_run_suspension_request": unasked}):
+        yield
 
 
 def is_begun_again(error: BaseException) -> bool:
@@ -184,9 +245,13 @@ def clean_up(
     is waited for, and the endpoint deleted once more.
     """
 
+    def newest() -> str:
+        with service_errors("Look for the run's newest job"):
+            return newest_name(open_client(context.settings), made.job)
+
     def ask() -> object:
         with service_errors("Cancel the fine-tuning job"):
-            return cancel_training(context.settings, made.job)
+            return cancel_training(context.settings, newest())
 
     def delete() -> object:
         return delete_endpoint(context, made.endpoint)
@@ -197,7 +262,7 @@ def clean_up(
         return delete() if begun else None
 
     def stop() -> object:
-        return stop_job(context, made.job)
+        return stop_job(context, newest())
 
     problems = [_attempt(step, log) for step in (ask, delete, outlast, stop)]
     return list(filter(None, problems[1:]))  # what the first could not ask, the last asks again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
@@ -11,6 +12,7 @@ from finetuning.azure.naming import run_key
 from finetuning.azure.ownership import Ownership, ownership_tags
 from finetuning.form.context import RunContext
 from finetuning.form.run import FineTune
+from flows.lifecycle.history import has_begun_before, read_history, retried_at
 from flows.lifecycle.server import server_tag
 from tasks.connection import find_settings
 
@@ -25,16 +27,23 @@ def named_once(title: str) -> str:
     return f"{title} · {datetime.now(UTC):%Y-%m-%d %H:%M}"
 
 
-def own(flow: str, lifetime: timedelta, key: str | None = None, *, keep: bool = False) -> Ownership:
+def own(
+    flow: str,
+    lifetime: timedelta,
+    key: str | None = None,
+    *,
+    keep: bool = False,
+    begun: datetime | None = None,
+) -> Ownership:
     """Return the ownership of this flow run: its id and key, and the tags that say so.
 
     ``key`` is the caller's own (``run.key``); ``lifetime`` is how long from the run's first
-    beginning what it makes is wanted at most: beginning again does not extend it.
+    beginning, or from ``begun``, what it makes is wanted at most: a restart does not extend it.
     """
     flow_run_id = str(flow_run.id)
     derived = run_key(flow_run_id, key)
     tags = ownership_tags(
-        flow, flow_run_id, derived, _begun(), lifetime, keep=keep, server=server_tag()
+        flow, flow_run_id, derived, begun or _begun(), lifetime, keep=keep, server=server_tag()
     )
     return Ownership(flow_run_id=flow_run_id, key=derived, tags=tags)
 
@@ -52,13 +61,22 @@ def _begun() -> datetime:
 def run_context() -> RunContext:
     """Return what the steps of this fine-tune are handed, as its parameters say.
 
-    What it makes is wanted until its deadlines are over; an endpoint that is kept is dated anew
-    when it begins to serve.
+    What it makes is wanted until its deadlines are over, counted from its last retry; an endpoint
+    that is kept is dated anew when it begins to serve. Where Prefect's server does not tell the
+    run's history, the run counts as begun again by a restart, which submits nothing twice.
 
     Raises:
         SettingsError: the connection is not configured.
     """
     run: FineTune = flow_run.parameters["run"]
     lifetime = timedelta(minutes=run.deadlines.total_minutes)
-    owner = own(FINE_TUNE, lifetime, run.key, keep=run.endpoint.keep)
-    return RunContext(settings=find_settings(), owner=owner, deadlines=run.deadlines)
+    history = read_history(UUID(str(flow_run.id)))
+    retries = retried_at(history)
+    begun = retries[-1] if retries else None
+    return RunContext(
+        settings=find_settings(),
+        owner=own(FINE_TUNE, lifetime, run.key, keep=run.endpoint.keep, begun=begun),
+        deadlines=run.deadlines,
+        retries=len(retries),
+        begun_before=flow_run.run_count > 1 or has_begun_before(history),
+    )

@@ -36,7 +36,10 @@ WAITS = ("Wait for the fine-tuning job",)
 
 
 def names_on_azure(flow_run: FlowRun) -> dict[str, str]:
-    """Return the job and the endpoint of a run, by whose names Azure's own logs are searched."""
+    """Return the job and the endpoint of a run, by whose names Azure's own logs are searched.
+
+    The job is the first attempt; the names of those after it begin with its name.
+    """
     run = read_parameters(flow_run)
     key = naming.run_key(str(flow_run.id), run.key)
     return {
@@ -54,7 +57,7 @@ def run_of_job(job: str, tags: object) -> UUID | None:
         return None
     try:
         named = naming.job_name(tags[ownership.KEY_TAG])
-        return UUID(tags[ownership.RUN_TAG]) if job == named else None
+        return UUID(tags[ownership.RUN_TAG]) if naming.first_attempt(job) == named else None
     except (KeyError, ValueError, TypeError):
         return None
 

@@ -22,6 +22,7 @@ from finetuning.azure.naming import job_name, run_key
 from finetuning.azure.ownership import Owner
 from finetuning.form.run import FineTune
 from finetuning.planning.plan import Plan
+from flows.lifecycle.history import retried_at, states_of, times_begun
 from flows.lifecycle.server import server_time
 from tasks.step import REPEATED
 from tasks.suspended import SuspendedRun
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
 
 
-#: How often a run is begun in all before its orphans are removed instead.
+#: How often a run is begun before its orphans are removed instead; a retry counts anew.
 MOST_ATTEMPTS = 3
 
 
@@ -103,7 +104,7 @@ class _Judge:
             if isinstance(error, httpx.HTTPStatusError) and error.response.status_code >= 500:
                 raise  # the server is in trouble: asked again, for all of them
             get_run_logger().error("run %s cannot be judged, so it lives: %s", run.name, error)
-            return _owner(run, alive=True)
+            return _owner(run, run.start_time, alive=True)
 
     def _judged(self, run: FlowRun, owns: bool) -> Owner:
         if not self.dry_run:
@@ -116,7 +117,12 @@ class _Judge:
         alive = silent is None and self._lives(run)
         if (owns or silent is not None) and not self.dry_run and not alive:
             run, alive = _decided(self.client, run)
-        return _owner(run, alive=alive)
+        return _owner(run, self._wanted_since(run), alive=alive)
+
+    def _wanted_since(self, run: FlowRun) -> datetime | None:
+        """Return when the run first began, or was last begun again on purpose."""
+        retries = retried_at(states_of(self.client, run.id)) if run.run_count else []
+        return retries[-1] if retries else run.start_time
 
     def _offered_again(self, run: FlowRun) -> FlowRun:
         """Offer a run again that was claimed and not begun in time: its worker is gone.
@@ -251,10 +257,10 @@ def _bury(client: SyncPrefectClient, run: FlowRun, why: str) -> FlowRun:
     return client.read_flow_run(run.id)
 
 
-def _owner(run: FlowRun, *, alive: bool) -> Owner:
+def _owner(run: FlowRun, since: datetime | None, *, alive: bool) -> Owner:
     parameters = read_parameters(run)
     minutes = parameters.deadlines.total_minutes
-    begun = run.start_time or run.expected_start_time
+    begun = since or run.expected_start_time
     return Owner(
         flow_run_id=str(run.id),
         name=run.name,
@@ -349,13 +355,14 @@ def take_up(client: SyncPrefectClient, flow_run_id: UUID) -> bool:
     """Schedule a crashed run again, so that its next attempt adopts what the last one made.
 
     Returns False, and changes nothing, where nobody would run it: it has no deployment, nobody
-    serves that, or it has been begun ``MOST_ATTEMPTS`` times.
+    serves that, or it has been begun ``MOST_ATTEMPTS`` times since it was last retried.
     """
     try:
         run = client.read_flow_run(flow_run_id)
         if run.state is None or not run.state.is_crashed():
             return False
-        if run.deployment_id is None or run.run_count >= MOST_ATTEMPTS:
+        begun = times_begun(states_of(client, flow_run_id))
+        if run.deployment_id is None or begun >= MOST_ATTEMPTS:
             return False
         deployment = client.read_deployment(run.deployment_id)
     except ObjectNotFound:
@@ -363,7 +370,7 @@ def take_up(client: SyncPrefectClient, flow_run_id: UUID) -> bool:
     if str(getattr(deployment.status, "value", deployment.status)) != "READY":
         return False
     state: State[Any] = AwaitingRetry(
-        message=f"Taken up again after a crash ({run.run_count} of {MOST_ATTEMPTS} attempts)."
+        message=f"Taken up again after a crash (begun {begun} of {MOST_ATTEMPTS} times)."
     )
     client.set_flow_run_state(flow_run_id, state, force=True)
     return True

@@ -4,7 +4,10 @@ Prefect lets one worker at a time claim a run, and does not stop two processes f
 that was claimed and is slow to begin is offered again, and both claimants may begin it; one whose
 heartbeats were lost on the way is taken up again although it lives. Both processes would adopt the
 same job, and the first to end would delete the endpoint under the other's hands. The run's own
-history says whose it is: each time it is offered, the process's that begins it first.
+own history says whose it is: each time it is offered, the process's that begins it first.
+
+The same look shows a run that was suspended by hand and then cancelled. Prefect takes it to have no
+process any more, and calls it Cancelled at once; its process, if it is still there, stops itself.
 """
 
 from __future__ import annotations
@@ -16,12 +19,14 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect import Flow, State
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import Abort, PrefectException
+from prefect.exceptions import Abort
 from prefect.logging.loggers import flow_run_logger
+
+from flows.lifecycle.cancellation import stop_as_cancelled
+from flows.lifecycle.history import read_history
 
 #: Seconds between two looks at who owns the run.
 LOOK_EVERY_S = 15.0
@@ -54,7 +59,7 @@ def step_back_if_begun_elsewhere(
     if flow_run.deployment_id is None:  # nobody offers it to a second process
         return
     _begun_here.add(state.id)
-    history = _history(flow_run.id)
+    history = read_history(flow_run.id)
     if not _is_anothers(history):
         watch = threading.Thread(
             target=_watch, args=(flow, flow_run, threading.Event()), daemon=True
@@ -69,20 +74,14 @@ def step_back_if_begun_elsewhere(
 
 def _watch(flow: Flow[..., Any], flow_run: FlowRun, never: threading.Event) -> None:
     while not never.wait(LOOK_EVERY_S):
-        if _is_anothers(_history(flow_run.id)):
+        history = read_history(flow_run.id)
+        if history and history[-1].is_cancelled():
+            stop_as_cancelled(flow_run.id)
+            return
+        if _is_anothers(history):
             log = flow_run_logger(flow_run, flow)
             log.warning("The run was taken up by another process; this one ends, cleaning nothing.")
             _leave()
-
-
-def _history(flow_run_id: UUID) -> list[State[Any]]:
-    """Return the run's states, oldest first; none where the server does not answer."""
-    try:
-        with get_client(sync_client=True) as client:
-            found = client.read_flow_run_states(flow_run_id)
-    except (httpx.HTTPError, PrefectException):  # the server is away: look again later
-        return []
-    return sorted(found, key=lambda state: state.timestamp)
 
 
 def _is_anothers(history: Sequence[State[Any]]) -> bool:

@@ -25,6 +25,7 @@ from finetuning.form.results import SubmittedJob
 from finetuning.form.run import Waiting
 from finetuning.planning.plan import Plan
 from flows.lifecycle.cleanup import Guard
+from flows.lifecycle.history import has_begun_before, read_history
 from flows.lifecycle.runs import ASKED, GRACE, PLAN_INPUT
 from tasks.training import has_training_ended
 
@@ -51,13 +52,18 @@ def refuse_to_suspend_alone(waiting: Waiting) -> None:
             "run.waiting is 'suspended', but this run has no deployment that could resume it. "
             "Trigger the deployment fine-tune/run, or set run.waiting to 'attached'."
         )
-    if flow_run.run_count <= 1 and not find_wakers():
+    if not _begun_before() and not find_wakers():
         raise SettingsError(
             "run.waiting is 'suspended', but nobody would wake this run: no schedule of the flow "
             f"'{POLLER}' is on, and the automation \"{RESUMER}\" is not installed or is off. Turn "
             "the schedule of resume/every-2-minutes on, which also watches budgets and deadlines, "
             "or set run.waiting to 'attached'."
         )
+
+
+def _begun_before() -> bool:
+    run_id = UUID(str(flow_run.id))
+    return flow_run.run_count > 1 or has_begun_before(read_history(run_id))
 
 
 @task(name="Ask who wakes suspended runs", **ASKED)
@@ -94,6 +100,7 @@ def suspend_while_training(
     """
     limits = context.deadlines
     if plan.waiting != "suspended":
+        _leave_plan(context.owner.flow_run_id, plan)  # somebody may suspend it by hand
         return
     guard.outlast_begun(limits.deployment_minutes * 60)
     guard.watch()  # an endpoint that cannot be is known now, not when the job has ended
@@ -122,6 +129,16 @@ def _somebody_wakes(flow_run_id: str, plan: Plan) -> bool:
         if plan.budget is not None:
             _leave(client, UUID(flow_run_id), plan)
     return True
+
+
+def _leave_plan(flow_run_id: str, plan: Plan) -> None:
+    if plan.budget is None or deployment.id is None:
+        return
+    try:
+        with get_client(sync_client=True) as client:
+            _leave(client, UUID(flow_run_id), plan)
+    except (httpx.HTTPError, PrefectException) as error:
+        get_run_logger().warning("the plan is not left for the poller: %s", error)
 
 
 def _leave(client: SyncPrefectClient, flow_run_id: UUID, plan: Plan) -> None:
