@@ -52,13 +52,20 @@ def here(paged: RunningEmulator) -> Iterator[RunningEmulator]:
 @pytest.fixture(scope="module")
 def job(paged: RunningEmulator, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A pipeline job that failed at its first step, for want of data; its steps are known."""
+    name = f"metered-{uuid.uuid4().hex[:8]}"
+    fail(paged, name, tmp_path_factory.mktemp("rows"))
+    return name
+
+
+def fail(emulator: RunningEmulator, name: str, folder: Path) -> None:
+    """Have a pipeline job of this name fail at its first step."""
     from azure.ai.ml import Input
     from azure.ai.ml.dsl import pipeline
 
     from finetuning.azure.client import open_registry
 
     settings = load_settings()
-    rows = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    rows = folder / "rows.jsonl"
     rows.write_text('{"messages": []}\n')
     model = "azureml://registries/azureml/models/Phi-3-mini-4k-instruct/versions/16"
     component: Any = open_registry(settings).components.get(
@@ -72,12 +79,10 @@ def job(paged: RunningEmulator, tmp_path_factory: pytest.TempPathFactory) -> str
         return {"trained_model": step.outputs.mlflow_model_folder}
 
     new: Any = one()
-    new.name = f"metered-{uuid.uuid4().hex[:8]}"
-    paged.add_fault(kind="step_fails", step="ft_nlp_common_validation", message="no")
-    client = open_client(settings)
-    client.jobs.create_or_update(new, experiment_name="metered")
-    wait_for_the_end(settings, new.name)
-    return str(new.name)
+    new.name = name
+    emulator.add_fault(kind="step_fails", step="ft_nlp_common_validation", message="no")
+    open_client(settings).jobs.create_or_update(new, experiment_name="metered")
+    wait_for_the_end(settings, name)
 
 
 def wait_for_the_end(settings: Settings, name: str) -> None:
@@ -132,7 +137,7 @@ def test_known_steps_are_metered_and_nothing_else(here: RunningEmulator, job: st
 def test_a_history_without_steps_counts_the_jobs_own_time_on_all_nodes(
     here: RunningEmulator, job: str
 ) -> None:
-    here.add_fault(kind="status", method="GET", path="/children", status=404, times=0)
+    here.add_fault(kind="status", method="GET", path="/(children|details)$", status=404, times=0)
     settings = load_settings()
     spending = Spending(settings, plan_of(job), now=lambda: later(job, settings, 3600))
 
@@ -143,10 +148,42 @@ def test_a_history_without_steps_counts_the_jobs_own_time_on_all_nodes(
     assert line.node_hours == pytest.approx(2)  # two nodes, one hour
 
 
-def test_the_budget_ends_a_run_that_the_history_does_not_know(
+def test_a_job_without_steps_is_counted_until_the_history_says_that_it_ended(
     here: RunningEmulator, job: str
 ) -> None:
     here.add_fault(kind="status", method="GET", path="/children", status=404, times=0)
+    settings = load_settings()
+    spending = Spending(settings, plan_of(job), now=lambda: later(job, settings, WEEK_S))
+
+    spending.refresh()
+
+    (line,) = spending.meter.lines(later(job, settings, WEEK_S))
+    assert 0 < line.node_hours < 2 * WEEK_S / 3600
+
+
+def test_what_earlier_attempts_cost_is_spent_too(here: RunningEmulator, tmp_path: Path) -> None:
+    first = naming.job_name(naming.run_key(uuid.uuid4().hex))
+    second = naming.next_attempt(first)
+    for name in (first, second):
+        fail(here, name, tmp_path)
+    spending = Spending(load_settings(), plan_of(first))
+
+    spending.refresh()
+    before = here.requests()[-1]["index"]
+    spending.refresh()
+
+    lines = spending.meter.lines(spending.now())
+    step = "training: ft_nlp_common_validation"
+    assert [line.what for line in lines] == [step, f"{step}, attempt 2"]
+    assert all(line.node_hours > 0 for line in lines)
+    again = [one["path"] for one in here.requests(after=before) if "/runs/" in one["path"]]
+    assert again and all(second in path for path in again)  # the first has ended
+
+
+def test_the_budget_ends_a_run_that_the_history_does_not_know(
+    here: RunningEmulator, job: str
+) -> None:
+    here.add_fault(kind="status", method="GET", path="/(children|details)$", status=404, times=0)
     settings = load_settings()
     spending = Spending(
         settings, plan_of(job, budget=1.0), now=lambda: later(job, settings, WEEK_S)

@@ -32,6 +32,29 @@ def test_every_name_is_within_azures_rules(
     assert re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,29}", naming.model_version(key))
 
 
+@given(texts, st.integers(2, 10_000))
+def test_every_attempts_name_is_within_azures_rules_and_says_whose_it_is(
+    run: str, number: int
+) -> None:
+    first = naming.job_name(naming.run_key(run))
+    names = naming.attempts_until(f"{first}-{number}")
+
+    assert len(names) == len(set(names)) == number
+    assert names[0] == first and names[1] == naming.next_attempt(first) == f"{first}-2"
+    assert naming.next_attempt(names[-2]) == names[-1]
+    assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,255}", name) for name in names[-2:])
+    assert naming.first_attempt(names[-1]) == naming.first_attempt(first) == first
+    assert naming.attempt_number(names[-1]) == number and naming.attempt_number(first) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["fine-tune-0123456789-1", "fine-tune-0123456789-02", "a-job-2", "fine-tune-0123-2", ""]
+)
+def test_what_is_no_attempts_name_is_a_job_of_its_own(name: str) -> None:
+    assert naming.first_attempt(name) == name
+    assert naming.attempts_until(name) == [name]
+
+
 @given(st.uuids(), st.uuids())
 def test_another_run_has_other_names_and_the_same_run_the_same(one: object, other: object) -> None:
     first, again = naming.run_key(str(one)), naming.run_key(str(one))
