@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from prefect import get_run_logger
@@ -12,8 +14,9 @@ from prefect.cache_policies import NO_CACHE
 
 from finetuning.azure.client import open_client, open_registry
 from finetuning.azure.rest import get_model_version
-from finetuning.azure.service_errors import look_up
+from finetuning.azure.service_errors import look_up, service_errors
 from finetuning.azure.settings import Settings
+from finetuning.errors import FineTuneError
 from finetuning.form.context import RunContext
 from finetuning.form.results import Foundation, RegisteredModel, Result
 from finetuning.form.run import ModelChoice
@@ -24,6 +27,9 @@ from finetuning.planning.plan import Plan
 from finetuning.planning.rules.model import check_model_card
 from finetuning.recipes import find_recipe
 from tasks.step import azure_step
+
+#: Of how many models of a registry the nearest name is looked for.
+MOST_LISTED = 3000
 
 
 @azure_step("Gate: the foundation model")
@@ -38,9 +44,10 @@ def check_model(
     except _not_found() as error:
         if getattr(error, "status_code", 404) not in (None, 404):
             raise
-        wanted = f"{choice.name}:{choice.version or choice.label}"
+        wanted, near = f"{choice.name}:{choice.version or choice.label}", _nearest(settings, choice)
         report.error(
             f"Model '{wanted}' is not in registry '{settings.registry_name}'.",
+            f"{f'Did you mean {near}? ' if near else ''}"
             "Check run.model.name, version and label against the model catalogue.",
         )
         return ModelFacts(findings=report.findings)
@@ -51,6 +58,23 @@ def check_model(
     return ModelFacts(
         foundation=_foundation(choice.name, version, found), card=card, findings=report.findings
     )
+
+
+def _nearest(settings: Settings, choice: ModelChoice) -> str | None:
+    """Return the name in the registry that is most like one that is not there.
+
+    None where there is none like it, where the name is there and its version is not, and where the
+    registry does not list its models: this is a comfort.
+    """
+    try:
+        with service_errors("List the models of the registry"):
+            listing = open_registry(settings).models.list()
+            names = {str(one.name) for one in islice(listing, MOST_LISTED)}
+    except FineTuneError:
+        return None
+    by_letters = {name.lower(): name for name in sorted(names)}
+    near = get_close_matches(choice.name.lower(), by_letters, n=1)
+    return by_letters[near[0]] if near and choice.name not in names else None
 
 
 def _not_found() -> tuple[type[Exception], ...]:

@@ -9,13 +9,17 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from prefect.client.schemas.objects import State, StateDetails, StateType
+from prefect.states import Cancelling
 
 from finetuning.azure.naming import job_name, run_key
 from finetuning.form.run import FineTune
 from finetuning.planning.planner import endpoint_name
+from flows.reap import reap
 from tests.conftest import ROOT, RunningEmulator
 from tests.support.runs import endless, small
 from tests.support.stage import Stage, flow_processes, kill, stage
@@ -113,8 +117,6 @@ def test_a_pod_that_is_stopped_by_a_cancellation_cleans_up(watched: Stage) -> No
         flow_run = watched.trigger("cancelled-pod", run)
         until("the job runs", lambda: watched.job(job_of(run)) == "Running")
         with watched.prefect() as client:
-            from prefect.states import Cancelling
-
             client.set_flow_run_state(flow_run, Cancelling())
 
         assert watched.ended(flow_run).is_cancelled()
@@ -142,4 +144,88 @@ def test_a_run_that_cannot_connect_when_it_is_begun_again_cleans_up(watched: Sta
     assert state.is_failed(), state
     assert "AuthorizationFailed" in str(state.message)
     until("the job is cancelled", lambda: watched.job(job_of(run)) == "Canceled", 30)
+    assert endpoint_of(run) not in watched.endpoints()
+
+
+def suspend(watched: Stage, flow_run: UUID) -> None:
+    """What Prefect's UI does at *Suspend*, with its own default of five minutes."""
+    details = StateDetails(
+        pause_timeout=datetime.now(UTC) + timedelta(minutes=5), pause_reschedule=True
+    )
+    state: State[None] = State(type=StateType.PAUSED, name="Suspended", state_details=details)
+    with watched.prefect() as client:
+        client.set_flow_run_state(flow_run, state, force=True)
+
+
+def process_ended(watched: Stage, flow_run: UUID) -> bool:
+    """Whether the run's process has said its last word as a suspended one."""
+    return f"Execution of flow run '{flow_run}' is paused" in watched.log_of("serve")
+
+
+def cancel(watched: Stage, flow_run: UUID) -> None:
+    with watched.prefect() as client:
+        client.set_flow_run_state(flow_run, Cancelling())
+
+
+def test_an_attached_run_that_is_suspended_by_hand_leaves_its_job_and_goes_on_when_resumed(
+    watched: Stage,
+) -> None:
+    run = steady(400)
+    started = watched.emulator.summary()["jobs_started"]
+    with watched.served("by-hand"):
+        flow_run = watched.trigger("by-hand", run)
+        until("the job runs", lambda: watched.job(job_of(run)) == "Running")
+        name = watched.flow_run(flow_run).name
+
+        suspend(watched, flow_run)
+
+        until("its process ends", lambda: process_ended(watched, flow_run))
+        assert watched.flow_run(flow_run).state_name == "Suspended"
+        assert watched.job(job_of(run)) in ("Running", "Completed")
+        with watched.prefect() as client:
+            client.resume_flow_run(flow_run)
+        state = watched.ended(flow_run)
+        assert state.is_completed(), state
+        assert watched.flow_run(flow_run).name == name
+    assert watched.emulator.summary()["jobs_started"] == started + 1
+    assert endpoint_of(run) not in watched.endpoints()
+
+
+def test_an_attached_run_that_is_cancelled_before_it_is_seen_to_be_suspended_cleans_up(
+    watched: Stage,
+) -> None:
+    run = endless(small(uuid.uuid4().hex))
+    deadlines = run.deadlines.model_copy(update={"poll_seconds": 10})  # it looks long after both
+    run = run.model_copy(update={"deadlines": deadlines})
+    with watched.served("suspended-cancelled"):
+        flow_run = watched.trigger("suspended-cancelled", run)
+        until("the job runs", lambda: watched.job(job_of(run)) == "Running")
+        until("the endpoint is there", lambda: endpoint_of(run) in watched.endpoints())
+
+        suspend(watched, flow_run)
+        cancel(watched, flow_run)
+
+        assert watched.ended(flow_run).is_cancelled()
+        until("the job is cancelled", lambda: watched.job(job_of(run)) == "Canceled", 60)
+        until("the endpoint is gone", lambda: endpoint_of(run) not in watched.endpoints(), 60)
+    assert watched.flow_run(flow_run).state_name == "Cancelled"
+
+
+def test_a_run_that_is_cancelled_once_its_process_has_ended_is_left_to_the_reaper(
+    watched: Stage,
+) -> None:
+    run = endless(small(uuid.uuid4().hex))
+    with watched.served("suspended-long"):
+        flow_run = watched.trigger("suspended-long", run)
+        until("the job runs", lambda: watched.job(job_of(run)) == "Running")
+        suspend(watched, flow_run)
+        until("its process ends", lambda: process_ended(watched, flow_run))
+        assert watched.job(job_of(run)) == "Running"
+
+        cancel(watched, flow_run)
+
+        assert watched.ended(flow_run).is_cancelled()
+    with watched.here():
+        reap()
+    assert watched.job(job_of(run)) == "Canceled"
     assert endpoint_of(run) not in watched.endpoints()

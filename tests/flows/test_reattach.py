@@ -7,9 +7,16 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from prefect import flow
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+)
+from prefect.client.schemas.sorting import ArtifactSort
 
 from finetuning.errors import AnswerError, DeploymentFailed
 from finetuning.form.results import Result
@@ -136,6 +143,42 @@ def test_a_retried_run_goes_on_from_its_own_job(emulator: RunningEmulator, tmp_p
         assert watched.job(job) == "Completed"
     assert emulator.summary()["jobs_started"] == started + 1
     assert endpoint not in watched.endpoints()
+
+
+def test_a_retried_run_whose_job_failed_submits_another_attempt(
+    emulator: RunningEmulator, tmp_path: Path
+) -> None:
+    run = small(uuid.uuid4().hex)
+    run = run.model_copy(update={"key": None, "experiment": f"again-{uuid.uuid4().hex}"})
+    started = emulator.summary()["jobs_started"]
+    with watched_stage(emulator, tmp_path) as watched, watched.served("again"):
+        emulator.add_fault(
+            kind="step_fails", step="chat_completion_finetune", message="the node's disk is full"
+        )
+        flow_run = watched.trigger("again", run)
+        state = watched.ended(flow_run)
+        assert state.is_failed() and "the node's disk is full" in str(state.message), state
+        job, endpoint = names(run, str(flow_run))
+
+        retry(watched, str(flow_run))
+
+        until("it runs again", lambda: watched.flow_run(flow_run).run_count == 2)
+        state = watched.ended(flow_run)
+        assert state.is_completed(), state
+        assert (watched.job(job), watched.job(f"{job}-2")) == ("Failed", "Completed")
+        assert cost_of(watched, flow_run).count("training: chat_completion_finetune") == 2
+    assert emulator.summary()["jobs_started"] == started + 2
+    assert endpoint not in watched.endpoints()
+
+
+def cost_of(watched: Stage, flow_run: UUID) -> str:
+    """The newest of the run's reports of its cost."""
+    of_this_run = ArtifactFilter(
+        flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run]), key=ArtifactFilterKey(any_=["cost"])
+    )
+    with watched.prefect() as client:
+        found = client.read_artifacts(artifact_filter=of_this_run, sort=ArtifactSort.CREATED_DESC)
+    return str(found[0].data)
 
 
 def retry(watched: Stage, flow_run_id: str) -> None:

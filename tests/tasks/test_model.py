@@ -9,6 +9,7 @@ import pytest
 from finetuning.azure.settings import Settings
 from finetuning.form.run import ModelChoice
 from tasks.model import check_model
+from tests.conftest import RunningEmulator
 from tests.support.findings import errors_of
 
 
@@ -49,6 +50,40 @@ def test_a_model_that_will_not_do_is_refused(
     found = check_model.fn(settings, ModelChoice(**choice))
 
     assert any(said in one for one in errors_of(found.findings)), found.findings
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("Phi-3-mini-4k-instuct", "Phi-3-mini-4k-instruct"),
+        ("phi-3-mini-4k-instruct-", "Phi-3-mini-4k-instruct"),
+    ],
+)
+def test_a_models_typo_gets_the_nearest_name(settings: Settings, name: str, near: str) -> None:
+    (found,) = check_model.fn(settings, ModelChoice(name=name)).findings
+
+    assert found.change.startswith(f"Did you mean {near}? ")
+
+
+@pytest.mark.parametrize(
+    "choice", [{"name": "nothing like any of them"}, {"version": "99"}, {"label": "newest"}]
+)
+def test_a_name_that_is_like_none_or_that_is_there_gets_no_other(
+    settings: Settings, choice: dict[str, Any]
+) -> None:
+    (found,) = check_model.fn(settings, ModelChoice(**choice)).findings
+
+    assert found.change.startswith("Check run.model.name")
+
+
+def test_a_registry_that_does_not_list_its_models_only_leaves_the_name_out(
+    settings: Settings, emulator: RunningEmulator
+) -> None:
+    emulator.add_fault(kind="status", method="GET", path="/models$", status=403, times=0)
+
+    (found,) = check_model.fn(settings, ModelChoice(name="Phi-3-mini-4k-instuct")).findings
+
+    assert found.change.startswith("Check run.model.name")
 
 
 def test_an_unreadable_card_is_warned_of(settings: Settings) -> None:
