@@ -296,7 +296,7 @@ class BudgetExceeded(FineTuneError):
         return (
             f"Spent {self.spent:.2f} {self.currency} of a budget of {self.budget:.2f} while "
             f"{self.doing}; the job is cancelled and the endpoint deleted. "
-            "Raise run.budget to go on."
+            "Raise run.budget (0: no limit) to go on."
         )
 
 

@@ -12,7 +12,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from finetuning.azure.client import open_client
-from finetuning.azure.run_history import get_steps
+from finetuning.azure.run_history import StepRun, get_steps
 from finetuning.azure.service_errors import look_up, service_errors, state_text
 from finetuning.azure.settings import Settings
 from finetuning.errors import FineTuneError
@@ -35,6 +35,9 @@ class Spending:
     A call asks Azure for the job's steps and raises once the budget is passed. Without a budget it
     asks only since when the deployment is there. All times come from Azure by name, so a restarted
     process goes on counting where the first one stopped.
+
+    A budget that somebody set ends the run where the run history refuses to tell the steps. The
+    default one does not: it is held by what is known.
     """
 
     def __init__(
@@ -50,7 +53,8 @@ class Spending:
         self._serving_since: float | None = None
         self._deployment_found = False
         self._job_ended: float | None = None
-        self._told = False
+        self._steps_known = False
+        self._told: set[str] = set()
 
     def __call__(self) -> None:
         """Look, and raise if the run has spent more than it may.
@@ -121,10 +125,13 @@ class Spending:
         """
         self._look_at_deployment()
         recipe, own = find_recipe(self.plan.recipe), self.plan.compute.choice.steps
-        steps = get_steps(self.settings, self.plan.job.name)
+        steps = self._steps()
+        if steps is None and self._steps_known:
+            return
         if not steps:
             self._count_whole_job()
             return
+        self._steps_known = True
         self.meter.forget(WHOLE_JOB)
         for step in steps:
             if step.started is not None:
@@ -134,6 +141,23 @@ class Spending:
                     Metered(what=what, nodes=nodes, started=step.started, ended=step.ended)
                 )
 
+    def _steps(self) -> list[StepRun] | None:
+        """Return the job's steps; None where the history cannot be read for a default budget."""
+        if not self.plan.default_budget:
+            return get_steps(self.settings, self.plan.job.name)
+        try:
+            with service_errors("Read the job's steps"):
+                return get_steps(self.settings, self.plan.job.name)
+        except FineTuneError as error:
+            self._tell("the default budget is held by what is known of the job: %s", error)
+            return None
+
+    def _tell(self, text: str, *values: object) -> None:
+        """Warn once of each thing."""
+        if text not in self._told:
+            self._told.add(text)
+            get_run_logger().warning(text, *values)
+
     def _count_whole_job(self) -> None:
         job = look_up(open_client(self.settings).jobs.get, self.plan.job.name)
         status = state_text(job.status) if job is not None else NOT_YET[0]
@@ -141,14 +165,12 @@ class Spending:
         created = _unix(context.created_at if context else None)
         if status in NOT_YET or created is None:
             return
-        if not self._told:
-            self._told = True
-            get_run_logger().warning(
-                "the run history knows no steps of job %s (%s): its own time is counted, "
-                "on all of the training's nodes",
-                self.plan.job.name,
-                status,
-            )
+        self._tell(
+            "the run history shows no steps of job %s (%s): the whole job is counted, on all of "
+            "the training's nodes",
+            self.plan.job.name,
+            status,
+        )
         if status in ENDED and self._job_ended is None:
             self._job_ended = self.now()
         nodes = self.plan.job.nodes

@@ -66,7 +66,8 @@ class _Planner:
             parameters=self.settled.parameters,
             would_create=list(self._would_create()),
             estimate=self.estimate,
-            budget=self.run.budget,
+            budget=self.run.limit,
+            default_budget=self.run.budget is None,
             plan=None if errors(findings) else self._plan(),
         )
 
@@ -162,7 +163,7 @@ class _Planner:
             asked = (self.facts.splits or {}).get(self.recipe.splits.asked)
             check_evaluation(run.evaluation, self.facts.suites.suites, asked, evaluation)
         if self.estimate is not None:
-            check_money(self.estimate, run.budget, money)
+            check_money(self.estimate, run.limit, money, by_default=run.budget is None)
         for report in (compute, data, on_endpoint, evaluation, money):
             yield from report.findings
 
@@ -236,5 +237,6 @@ class _Planner:
             registration=self.registration,
             serving=self.serving,
             estimate=self.estimate,
-            budget=self.run.budget,
+            budget=self.run.limit,
+            default_budget=self.run.budget is None,
         )

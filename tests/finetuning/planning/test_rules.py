@@ -19,7 +19,7 @@ from finetuning.planning.facts import (
     Quota,
     SplitFacts,
 )
-from finetuning.planning.findings import Finding, Report
+from finetuning.planning.findings import Finding, Report, errors
 from finetuning.planning.model_card import ModelCard, read_card
 from finetuning.planning.plan import Serving
 from finetuning.planning.prices import Nodes, Work, estimate, load_prices
@@ -378,6 +378,8 @@ def test_a_budget_below_the_estimate_is_refused() -> None:
     cost = estimate(load_prices(), "Phi-3-mini", work, nodes, Nodes(size="Standard_NC6s_v3"))
 
     assert "above its budget of 1.00" in said(lambda report: check_money(cost, 1.0, report))[0]
+    default = said(lambda report: check_money(cost, 1.0, report, by_default=True))
+    assert "above its default budget of 1.00" in default[0]
     assert said(lambda report: check_money(cost, cost.total + 1, report)) == []
     assert said(lambda report: check_money(cost, None, report)) == []
 
@@ -387,8 +389,19 @@ def test_a_budget_that_cannot_be_held_is_refused() -> None:
     unknown = Nodes(size="Standard_X1")
     cost = estimate(load_prices(), "Phi-3-mini", work, unknown, unknown)
 
-    assert "cannot be held" in said(lambda report: check_money(cost, 5.0, report))[0]
+    assert "cannot be enforced" in said(lambda report: check_money(cost, 5.0, report))[0]
     assert said(lambda report: check_money(cost, None, report)) == []
+
+
+def test_a_default_budget_that_cannot_be_held_is_a_warning() -> None:
+    work, unknown = Work(train_tokens=1, train_rows=1), Nodes(size="Standard_X1")
+    cost = estimate(load_prices(), "Phi-3-mini", work, unknown, unknown)
+    report = Report("money")
+
+    check_money(cost, 200.0, report, by_default=True)
+
+    assert errors(report.findings) == []
+    assert "cannot be enforced" in report.findings[0].what
 
 
 def test_rights_are_held_against_actions_and_not_actions() -> None:
