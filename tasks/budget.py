@@ -196,7 +196,7 @@ def report_costs(spending: Spending) -> Actual:
         with service_errors("Read the job's times"):
             spending.refresh()
     except FineTuneError as error:
-        get_run_logger().warning("the cost is that of the last look: %s", error)
+        get_run_logger().warning("the cost may be out of date: %s", error)
     lines = spending.meter.lines(spending.now())
     prices = spending.meter.prices
     actual = Actual(currency=prices.currency, lines=lines, estimate=spending.plan.estimate)

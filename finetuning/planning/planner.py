@@ -176,7 +176,7 @@ class _Planner:
         if missing:
             report.error(
                 f"A run needs the splits {needed.train}, {needed.test} and {needed.asked}; "
-                f"it lacks {', '.join(missing)}.",
+                f"run.data.splits does not name {', '.join(missing)}.",
                 "Add it to run.data.splits.",
             )
 
@@ -186,7 +186,7 @@ class _Planner:
         if missing and chosen.may_create:
             detail = (
                 f"{chosen.size}, 0 to {chosen.max_nodes} nodes, {chosen.tier}, "
-                f"given back after {chosen.idle_minutes:g} idle minutes"
+                f"released after {chosen.idle_minutes:g} idle minutes"
             )
             yield Created(kind="cluster", name=chosen.name, detail=detail)
         splits = self.facts.splits or {}

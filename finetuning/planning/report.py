@@ -18,7 +18,7 @@ def as_markdown(report: PlanReport) -> str:
         f"# {verdict(report)}",
         "## Findings",
         table(["gate", "level", "what", "what to change"], _findings(report.findings)),
-        "## Would be created",
+        "## What would be created",
         table(
             ["kind", "name", "detail"],
             [[one.kind, one.name, one.detail] for one in report.would_create],
@@ -36,7 +36,7 @@ def verdict(report: PlanReport) -> str:
     count = len(errors(report.findings))
     if count:
         return f"The plan is refused: {count} error{'s' if count > 1 else ''}. Nothing is created."
-    return "The plan holds."
+    return "The plan is ready."
 
 
 def _findings(findings: Iterable[Finding]) -> list[list[str]]:
