@@ -1,4 +1,4 @@
-"""``python -m emulator``: serve, print the environment, the table of routes or that of rules."""
+"""``python -m emulator``: serve, print the environment or a table, take a seed."""
 
 import argparse
 import asyncio
@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("command", nargs="?", default="serve", choices=COMMANDS)
     whole.add_argument("--state", type=Path, default=Path(".emulator"), help="its state folder")
+    whole.add_argument("--seed", type=Path, help="a file that `python -m emulator seed` wrote")
     whole.add_argument("--cache", type=Path, help="weights and data, shared; default STATE/cache")
     whole.add_argument("--weights", choices=["tiny", "smollm2"], default="tiny")
     whole.add_argument("--preload", action="store_true", help="start workloads from a warm process")
@@ -79,6 +80,10 @@ def amount(text: str) -> float:
 
 def main() -> int:
     """Do what the command line says; the exit code."""
+    if sys.argv[1:2] == ["seed"]:
+        from emulator import seeding
+
+        return seeding.main(sys.argv[2:])
     given = parser().parse_args()
     if given.command == "routes":
         from emulator.route_table import table
@@ -121,6 +126,7 @@ def print_environment(state: Path, how: str, who: str) -> int:
 
 def serve(given: argparse.Namespace) -> int:
     """Run an emulator until it is told to stop."""
+    from emulator.catalogue.seed import BrokenSeed
     from emulator.server import Taken
     from emulator.server import serve as run
 
@@ -129,6 +135,7 @@ def serve(given: argparse.Namespace) -> int:
         state=state,
         cache=(given.cache or state / "cache").resolve(),
         identity=load_identity(state),
+        seed=given.seed.resolve() if given.seed else None,
         profile=given.profile,
         time_scale=given.time_scale,
         weights=given.weights,
@@ -144,7 +151,7 @@ def serve(given: argparse.Namespace) -> int:
 
     try:
         asyncio.run(run(config, tell_ready))
-    except Taken as error:
+    except (Taken, BrokenSeed) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
