@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import socket
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,8 @@ from emulator.configuration import (
 )
 from emulator.latency import AZURE, PROFILES
 
-COMMANDS = ["serve", "env", "routes", "rules"]
+POLL_S = 0.1
+COMMANDS = ["serve", "env", "operations", "rules"]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument(
         "--verify-answers", action="store_true", help="hold every answer against its description"
+    )
+    whole.add_argument(
+        "--wait", type=amount, default=0.0, help="of env: seconds that the emulator may need"
     )
     whole.add_argument("--format", choices=["export", "json"], default="export", help="of env")
     whole.add_argument(
@@ -85,8 +90,8 @@ def main() -> int:
 
         return seeding.main(sys.argv[2:])
     given = parser().parse_args()
-    if given.command == "routes":
-        from emulator.route_table import table
+    if given.command == "operations":
+        from emulator.operations_table import table
 
         print(table())
         return 0
@@ -96,7 +101,7 @@ def main() -> int:
         print(rules.table())
         return 0
     if given.command == "env":
-        return print_environment(given.state, given.format, given.identity)
+        return print_environment(given.state, given.format, given.identity, given.wait)
     return serve(given)
 
 
@@ -113,15 +118,39 @@ def environment_as(config: Configuration, who: str) -> dict[str, str]:
     return signed_in(config, who, None)
 
 
-def print_environment(state: Path, how: str, who: str) -> int:
+def print_environment(state: Path, how: str, who: str, wait_s: float) -> int:
     """Print the variables that point the Azure SDK at the emulator of this state folder."""
     state = state.resolve()
+    if wait_s and not answers(state, wait_s):
+        print(f"No emulator of {state} has answered in {wait_s:g} s.", file=sys.stderr)
+        return 1
     if not (state / "identity.json").exists():
         print(f"There is no emulator state in {state}. Start one first.", file=sys.stderr)
         return 1
     values = environment_as(Configuration(state, state / "cache", load_identity(state)), who)
     print(json.dumps(values, indent=1) if how == "json" else exported(values))
     return 0
+
+
+def answers(state: Path, wait_s: float) -> bool:
+    """Whether an emulator of this state folder answers before the time is over."""
+    end = time.monotonic() + wait_s
+    while not _answers(state):
+        if time.monotonic() > end:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _answers(state: Path) -> bool:
+    if not (state / "identity.json").exists():
+        return False
+    port = load_identity(state).plain_port
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=POLL_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def serve(given: argparse.Namespace) -> int:
