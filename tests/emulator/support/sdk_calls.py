@@ -20,16 +20,15 @@ def names(found: Any) -> list[str]:
     return [one.name for one in found]
 
 
-def archived(group: Any, asset: Any, version: str | None) -> bool:
-    """Archive, look, restore, look: a version, or all of a name."""
-    listed = {"name": asset.name} if version else {}
+def archived(group: Any, asset: Any) -> bool:
+    """Archive the version, look, restore it, look."""
 
     def seen() -> bool:
-        return asset.name in names(group.list(**listed))
+        return asset.name in names(group.list(name=asset.name))
 
-    group.archive(asset.name, version=version)
+    group.archive(asset.name, version=asset.version)
     gone = not seen()
-    group.restore(asset.name, version=version)
+    group.restore(asset.name, version=asset.version)
     return gone and seen()
 
 
@@ -105,7 +104,7 @@ def on_a_cluster(world: World) -> bool:
     return world.ended(job.name) == "Completed"
 
 
-def pipeline_of(world: World) -> Any:
+def two_steps(world: World) -> Any:
     from azure.ai.ml.dsl import pipeline
 
     component = world.ml.components.get(world.component.name, version="1")
@@ -118,15 +117,19 @@ def pipeline_of(world: World) -> Any:
 
     job = both()
     job.name = fresh("pipe")
-    return world.ml.jobs.create_or_update(job, experiment_name="calls")
+    return job
+
+
+def submitted_pipeline(world: World) -> Any:
+    return world.ml.jobs.create_or_update(two_steps(world), experiment_name="calls")
 
 
 def ran_a_pipeline(world: World) -> bool:
-    return world.ended(pipeline_of(world).name) == "Completed"
+    return world.ended(submitted_pipeline(world).name) == "Completed"
 
 
 def children(world: World) -> bool:
-    job = pipeline_of(world)
+    job = submitted_pipeline(world)
     world.ended(job.name)
     return len(list(world.ml.jobs.list(parent_job_name=job.name))) == 2
 
@@ -153,7 +156,7 @@ def green(world: World) -> bool:
     return scaled and "output" in asked and left == ["blue"]
 
 
-def mirrored(world: World) -> bool:
+def shifted(world: World) -> bool:
     endpoint = world.ml.online_endpoints.get(world.endpoint)
     world.deployment  # noqa: B018
     endpoint.traffic = {"blue": 100}
@@ -247,7 +250,7 @@ def schedule(world: World) -> Any:
     from azure.ai.ml.entities import JobSchedule, RecurrenceTrigger
 
     trigger = RecurrenceTrigger(frequency="day", interval=1)
-    wanted = JobSchedule(name=fresh("daily"), trigger=trigger, create_job=world.command())
+    wanted = JobSchedule(name=fresh("daily"), trigger=trigger, create_job=two_steps(world))
     return world.ml.schedules.begin_create_or_update(wanted).result()
 
 
@@ -339,7 +342,7 @@ WORKSPACES: Sequence[Call] = [
         "datastores.get(include_secrets=)",
         RIGHT,
         lambda w: (
-            w.ml.datastores.get("workspaceblobstore", include_secrets=True).credentials.account_key
+            w.ml.datastores.get("workspaceblobstore", include_secrets=True).credentials.sas_token
         ),
     ),
     Call(
@@ -390,8 +393,8 @@ DATA: Sequence[Call] = [
         lambda w: [x.version for x in w.ml.data.list(w.data.name)] == ["1"],
     ),
     Call("data.create_or_update(tags)", RIGHT, lambda w: retagged(w.ml.data, w.make_data())),
-    Call("data.archive(version=)", RIGHT, lambda w: archived(w.ml.data, w.make_data(), "1")),
-    Call("data.archive", RIGHT, lambda w: archived(w.ml.data, w.make_data(), None)),
+    Call("data.archive(version=)", RIGHT, lambda w: archived(w.ml.data, w.make_data())),
+    Call("data.archive", MISSING, lambda w: w.ml.data.archive(w.make_data().name)),
 ]
 MODELS: Sequence[Call] = [
     Call("models.create_or_update(folder)", RIGHT, lambda w: w.make_model().version == "1"),
@@ -430,15 +433,8 @@ MODELS: Sequence[Call] = [
     ),
     Call("models.download", RIGHT, downloaded_model),
     Call("models.create_or_update(tags)", RIGHT, lambda w: retagged(w.ml.models, w.make_model())),
-    Call("models.archive(version=)", RIGHT, lambda w: archived(w.ml.models, w.make_model(), "1")),
-    Call("models.archive", RIGHT, lambda w: archived(w.ml.models, w.make_model(), None)),
-    Call(
-        "models.share",
-        MISSING,
-        lambda w: w.ml.models.share(
-            w.model.name, "1", registry_name="azureml", share_with_name="a", share_with_version="1"
-        ),
-    ),
+    Call("models.archive(version=)", RIGHT, lambda w: archived(w.ml.models, w.make_model())),
+    Call("models.archive", MISSING, lambda w: w.ml.models.archive(w.make_model().name)),
 ]
 ENVIRONMENTS: Sequence[Call] = [
     Call("environments.create_or_update", RIGHT, lambda w: w.make_environment().image == IMAGE),
@@ -468,12 +464,12 @@ ENVIRONMENTS: Sequence[Call] = [
     Call(
         "environments.archive(version=)",
         RIGHT,
-        lambda w: archived(w.ml.environments, w.make_environment(), "1"),
+        lambda w: archived(w.ml.environments, w.make_environment()),
     ),
     Call(
         "environments.archive",
-        RIGHT,
-        lambda w: archived(w.ml.environments, w.make_environment(), None),
+        MISSING,
+        lambda w: w.ml.environments.archive(w.make_environment().name),
     ),
 ]
 COMPONENTS: Sequence[Call] = [
@@ -497,11 +493,9 @@ COMPONENTS: Sequence[Call] = [
     Call(
         "components.archive(version=)",
         RIGHT,
-        lambda w: archived(w.ml.components, w.make_component(), "1"),
+        lambda w: archived(w.ml.components, w.make_component()),
     ),
-    Call(
-        "components.archive", RIGHT, lambda w: archived(w.ml.components, w.make_component(), None)
-    ),
+    Call("components.archive", MISSING, lambda w: w.ml.components.archive(w.make_component().name)),
 ]
 CARD = "Phi-3-mini-4k-instruct"
 PIPELINE = "chat_completion_pipeline"
@@ -573,7 +567,7 @@ SERVING: Sequence[Call] = [
     ),
     Call("online_endpoints.begin_regenerate_keys", RIGHT, regenerated),
     Call("online_deployments.begin_create_or_update", RIGHT, lambda w: w.deployment == "blue"),
-    Call("online_endpoints.begin_create_or_update(traffic)", RIGHT, mirrored),
+    Call("online_endpoints.begin_create_or_update(traffic)", RIGHT, shifted),
     Call(
         "online_deployments.get",
         RIGHT,

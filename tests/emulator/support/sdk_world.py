@@ -171,7 +171,7 @@ class World:
     def ended(self, name: str) -> str:
         """How a job ends."""
         until(lambda: self.ml.jobs.get(name).status in ENDED, f"{name} has ended")
-        return str(self.ml.jobs.get(name).status)
+        return str(self.ml.jobs.get(name).status.value)
 
     @cached_property
     def job(self) -> Any:
