@@ -80,7 +80,7 @@ def problems(report: dict[str, Any]) -> list[str]:
     dependencies = report["dependencies"]
     found = [
         f"VULNERABLE: {one['name']} {one['version']}: {flaw['id']}"
-        f" (mended in {', '.join(flaw['fix_versions']) or 'no version yet'})"
+        f" (fixed in {', '.join(flaw['fix_versions']) or 'no version yet'})"
         for one in dependencies
         for flaw in one.get("vulns", [])
     ]

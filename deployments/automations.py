@@ -104,7 +104,7 @@ def automations(alarm: Alarm, reaper: Any, limits: Limits) -> list[AutomationCor
         ),
         AutomationCore(
             name="fine-tune: a run crashed",
-            description="What it left is taken up again or removed at once, not at the quarter.",
+            description="What it left is taken up again or removed at once.",
             trigger=_when({_CRASHED}),
             actions=[reap],
         ),
@@ -127,13 +127,13 @@ def automations(alarm: Alarm, reaper: Any, limits: Limits) -> list[AutomationCor
         ),
         AutomationCore(
             name="fine-tune: an endpoint outlived its expiry",
-            description="The reaper found one that should have been gone. It bills.",
+            description="The reaper found an endpoint that should be gone. It costs money.",
             trigger=EventTrigger(match={}, expect={ENDPOINT_EXPIRED}, posture=Posture.Reactive),
             actions=[alarm],
         ),
         AutomationCore(
             name="fine-tune: the reaper failed",
-            description="What it could not remove, or was about to remove too much of, bills on.",
+            description="What it did not remove still costs money.",
             trigger=_when({"prefect.flow-run.Failed", _CRASHED}, ["reap"]),
             actions=[alarm],
         ),
@@ -237,11 +237,19 @@ def find_reaper(client: SyncPrefectClient) -> Any:
 def main(argv: list[str]) -> int:
     """Install all automations; 1 if something they need is not there."""
     parser = argparse.ArgumentParser(prog="python -m deployments.automations", description=__doc__)
-    parser.add_argument("--notify", metavar="TYPE/NAME", help="block that tells people")
-    parser.add_argument("--silent-seconds", type=float, default=180, help="without a heartbeat")
-    parser.add_argument("--pending-seconds", type=float, default=900, help="claimed, not begun")
-    parser.add_argument("--waiting-seconds", type=float, default=3600, help="due, not claimed")
-    parser.add_argument("--success-days", type=float, default=8, help="without a completed run")
+    parser.add_argument("--notify", metavar="TYPE/NAME", help="the block that notifies people")
+    parser.add_argument(
+        "--silent-seconds", type=float, default=180, help="seconds without a heartbeat"
+    )
+    parser.add_argument(
+        "--pending-seconds", type=float, default=900, help="seconds a claimed run may take to start"
+    )
+    parser.add_argument(
+        "--waiting-seconds", type=float, default=3600, help="seconds a due run may stay unclaimed"
+    )
+    parser.add_argument(
+        "--success-days", type=float, default=8, help="days without a completed run"
+    )
     given = parser.parse_args(argv)
     limits = Limits(
         timedelta(seconds=given.silent_seconds),

@@ -44,7 +44,7 @@ class PortTaken(RuntimeError):
     def __str__(self) -> str:
         return (
             f"Port {self.port} of this machine is taken: {self.there} answers there. "
-            "End it, or choose another port."
+            "Stop it, or choose another port."
         )
 
 

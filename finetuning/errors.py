@@ -91,8 +91,8 @@ class KeyTaken(FineTuneError):
     def __str__(self) -> str:
         fields = "; ".join(f"{field}: {how}" for field, how in self.differences.items())
         return (
-            f"This run's key stands for job '{self.job}', which was made with other parameters "
-            f"({fields}). Choose another run.key, or the parameters of then."
+            f"This run's key belongs to job '{self.job}', which was created with other parameters "
+            f"({fields}). Choose another run.key, or use the same parameters."
         )
 
 
@@ -170,8 +170,8 @@ class MetricsUnreadable(FineTuneError):
     def __str__(self) -> str:
         return (
             f"The training metrics of job '{self.job}' cannot be read: Azure ML's tracking service "
-            f"gave {self.code}: {self.message.rstrip('.')}. The job has ended well; run again with "
-            "the same key to adopt it."
+            f"returned {self.code}: {self.message.rstrip('.')}. The job itself completed; run "
+            "again with the same key to use it."
         )
 
 
@@ -204,7 +204,7 @@ class AnswerError(EndpointError):
     def __str__(self) -> str:
         return (
             f"Endpoint '{self.endpoint}' did not answer '{self.question[:80]}': {self.reason} "
-            "Look at the deployment's log, or set run.endpoint.keep to look at it alive."
+            "Check the deployment's log, or set run.endpoint.keep and ask the endpoint yourself."
         )
 
 
@@ -224,7 +224,7 @@ class EndpointLeftRunning(EndpointError):
     def __str__(self) -> str:
         return (
             f"ENDPOINT '{self.endpoint}' MAY STILL RUN AND BILL: deleting it failed: {self.reason} "
-            "The reaper deletes it at its next run; or delete it by hand in the studio now."
+            "The reaper will delete it on its next run. To be sure, delete it in the studio now."
         )
 
 
@@ -239,7 +239,7 @@ class OrphansRemain(FineTuneError):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failures.items())
         return (
             f"{len(self.failures)} orphan(s) MAY STILL RUN AND BILL: {reasons} "
-            "The next run of the reaper tries again; or remove them by hand in the studio now."
+            "The reaper will try again on its next run. To be sure, remove them in the studio now."
         )
 
 
@@ -252,9 +252,9 @@ class RemovesTooMuch(FineTuneError):
 
     def __str__(self) -> str:
         return (
-            f"This reaping would remove {self.amount} ({', '.join(self.names)}): NOTHING WAS "
-            "REMOVED, and all of it may run and bill on. Look whether this is the right Prefect "
-            "server, then reap with removes_many=true (--removes-many)."
+            f"The reaper would remove {self.amount} ({', '.join(self.names)}): NOTHING WAS "
+            "REMOVED, so all of it may still run and bill. Check that this is the right Prefect "
+            "server, then run the reaper with removes_many=true (--removes-many)."
         )
 
 
@@ -267,8 +267,8 @@ class ResultRefused(FineTuneError):
 
     def __str__(self) -> str:
         return (
-            f"The kept result {self.path} is none of ours, or damaged. Its step runs again and "
-            "overwrites it; find out who may write to the storage of results."
+            f"The saved result {self.path} is damaged, or not one of ours. Its step runs again and "
+            "overwrites it. Check who may write to the result storage."
         )
 
 
@@ -282,7 +282,7 @@ class DeadlineExceeded(FineTuneError):
     def __str__(self) -> str:
         return (
             f"{self.what} took longer than its deadline of {self.seconds:.0f} s. "
-            f"Raise {self.parameter}, or find out in the studio what it waits for."
+            f"Raise {self.parameter}, or check in the studio what it is waiting for."
         )
 
 
@@ -297,7 +297,7 @@ class BudgetExceeded(FineTuneError):
         return (
             f"Spent {self.spent:.2f} {self.currency} of a budget of {self.budget:.2f} while "
             f"{self.doing}; the job is cancelled and the endpoint deleted. "
-            "Raise run.budget to go on."
+            "Raise run.budget (0: no limit) to go on."
         )
 
 
@@ -322,4 +322,4 @@ class ServiceError(FineTuneError):
 
     def __str__(self) -> str:
         answered = f"HTTP {self.status}" if self.status else "no answer"
-        return f"{self.doing}: Azure gave {answered} ({self.code}): {self.message}"
+        return f"{self.doing}: Azure returned {answered} ({self.code}): {self.message}"

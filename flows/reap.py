@@ -45,15 +45,17 @@ def reap(
     was asked to be kept, and what belongs to a run that is not known here, stays until its expiry.
 
     Args:
-        dry_run: Only say what would be removed.
+        dry_run: Only list what would be removed.
         silent_minutes: Minutes without a heartbeat after which a running run counts as dead.
-        pending_minutes: Minutes after which a run that was claimed and not begun is offered again;
-            more than a container takes to start.
-        waiting_minutes: Minutes after which a run that is due and that no worker has claimed counts
-            as dead; more than workers are busy with other runs.
-        removes_many: Remove also what more than half of the runs left, if they are three or more.
-        lost_servers: Ids of Prefect servers that are gone: what they own goes at its expiry.
-        deadlines: How long to wait for a deletion; the defaults of a fine-tune if empty.
+        pending_minutes: Minutes after which a run that a worker claimed but did not start is
+            offered again. Longer than a container takes to start.
+        waiting_minutes: Minutes after which a run that is due and that no worker claimed counts as
+            dead. Longer than workers are busy with other runs.
+        removes_many: Remove things even if more than half of the runs, and at least three, left
+            some.
+        lost_servers: Ids of Prefect servers that no longer exist. What they own is removed when it
+            expires.
+        deadlines: How long to wait for a deletion. Empty: as in a fine-tune.
 
     Raises:
         SettingsError: there is no Prefect server that could know the runs.
@@ -162,15 +164,21 @@ def remove(settings: Settings, doomed: list[Decision], deadlines: Deadlines) -> 
 def main(argv: list[str]) -> int:
     """Reap once; return 1 if something could not be removed, or nothing was looked at."""
     parser = argparse.ArgumentParser(prog="python -m flows.reap", description=reap.__doc__)
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    parser.add_argument("--dry-run", action="store_true", help="only list what would be removed")
     parser.add_argument(
         "--silent-minutes", type=float, default=10, help="minutes without a heartbeat (default 10)"
     )
     parser.add_argument(
-        "--removes-many", action="store_true", help="also what more than half of the runs left"
+        "--removes-many",
+        action="store_true",
+        help="remove things even if more than half of the runs left some",
     )
     parser.add_argument(
-        "--lost-server", action="append", default=[], metavar="ID", help="a server that is gone"
+        "--lost-server",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="id of a Prefect server that no longer exists",
     )
     given = parser.parse_args(argv)
     use_env_file()

@@ -18,17 +18,21 @@ class AzureMLCredential(Block):
     _block_type_slug = "azure-ml-credential"
 
     kind: Literal["default", "managed_identity", "workload_identity", "service_principal"] = Field(
-        default="default", description="default: azure-identity's own chain."
+        default="default", description="default: azure-identity's default chain."
     )
     tenant_id: str | None = Field(default=None, description="Tenant of a service principal.")
     client_id: str | None = Field(
         default=None, description="Client id of a service principal or user-assigned identity."
     )
-    client_secret: SecretStr | None = Field(default=None, description="A service principal's.")
+    client_secret: SecretStr | None = Field(
+        default=None, description="Secret of a service principal."
+    )
     certificate_path: str | None = Field(
         default=None, description="Path of a service principal's certificate on the worker."
     )
-    certificate_password: SecretStr | None = Field(default=None, description="Its password.")
+    certificate_password: SecretStr | None = Field(
+        default=None, description="Password of the certificate."
+    )
 
 
 class AzureMLWorkspace(Block):

@@ -13,7 +13,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from finetuning.azure import naming
 from finetuning.azure.client import open_client
-from finetuning.azure.run_history import get_steps, run_end
+from finetuning.azure.run_history import StepRun, get_steps, run_end
 from finetuning.azure.service_errors import look_up, service_errors, state_text
 from finetuning.azure.settings import Settings
 from finetuning.errors import FineTuneError
@@ -36,6 +36,9 @@ class Spending:
     A call asks Azure for the job's steps and raises once the budget is passed. Without a budget it
     asks only since when the deployment is there. All times come from Azure by name, so a restarted
     process goes on counting where the first one stopped.
+
+    A budget that somebody set ends the run where the run history refuses to tell the steps. The
+    default one does not: it is held by what is known.
     """
 
     def __init__(
@@ -54,7 +57,8 @@ class Spending:
         self.job: str | None = None
         self._job_ended: dict[str, float] = {}
         self._counted: set[str] = set()
-        self._told = False
+        self._steps_known: set[str] = set()
+        self._told: set[str] = set()
 
     def __call__(self) -> None:
         """Look, and raise if the run has spent more than it may.
@@ -134,10 +138,13 @@ class Spending:
 
     def _count(self, name: str) -> None:
         recipe, own = find_recipe(self.plan.recipe), self.plan.compute.choice.steps
-        steps = get_steps(self.settings, name)
+        steps = self._steps(name)
+        if steps is None and name in self._steps_known:
+            return
         if not steps:
             self._count_whole_job(name)
             return
+        self._steps_known.add(name)
         self.meter.forget(_of_attempt(WHOLE_JOB, name))
         for step in steps:
             if step.started is not None:
@@ -147,6 +154,23 @@ class Spending:
                     Metered(what=what, nodes=nodes, started=step.started, ended=step.ended)
                 )
 
+    def _steps(self, name: str) -> list[StepRun] | None:
+        """Return the job's steps; None where the history cannot be read for a default budget."""
+        if not self.plan.default_budget:
+            return get_steps(self.settings, name)
+        try:
+            with service_errors("Read the job's steps"):
+                return get_steps(self.settings, name)
+        except FineTuneError as error:
+            self._tell("the default budget is held by what is known of the job: %s", error)
+            return None
+
+    def _tell(self, text: str, *values: object) -> None:
+        """Warn once of each thing."""
+        if text not in self._told:
+            self._told.add(text)
+            get_run_logger().warning(text, *values)
+
     def _count_whole_job(self, name: str) -> None:
         job = look_up(open_client(self.settings).jobs.get, name)
         status = state_text(job.status) if job is not None else NOT_YET[0]
@@ -154,14 +178,12 @@ class Spending:
         created = _unix(context.created_at if context else None)
         if status in NOT_YET or created is None:
             return
-        if not self._told:
-            self._told = True
-            get_run_logger().warning(
-                "the run history knows no steps of job %s (%s): its own time is counted, "
-                "on all of the training's nodes",
-                name,
-                status,
-            )
+        self._tell(
+            "the run history shows no steps of job %s (%s): the whole job is counted, on all of "
+            "the training's nodes",
+            name,
+            status,
+        )
         if has_ended(status) and name not in self._job_ended:
             self._job_ended[name] = run_end(self.settings, name) or self.now()
         ended = self._job_ended.get(name)
@@ -194,7 +216,7 @@ def report_costs(spending: Spending) -> Actual:
         with service_errors("Read the job's times"):
             spending.refresh()
     except FineTuneError as error:
-        get_run_logger().warning("the cost is that of the last look: %s", error)
+        get_run_logger().warning("the cost may be out of date: %s", error)
     lines = spending.meter.lines(spending.now())
     prices = spending.meter.prices
     actual = Actual(currency=prices.currency, lines=lines, estimate=spending.plan.estimate)

@@ -93,8 +93,8 @@ def _quotas(client: MLClient, location: str, report: Report) -> dict[str, Quota]
         usages = [vars(usage) for usage in client.compute.list_usage(location=location)]
     except HttpResponseError as error:
         report.note(
-            f"Azure does not tell the quota in {location} (HTTP {error.status_code}).",
-            "Look it up in the studio before a large run.",
+            f"Azure does not report the quota in {location} (HTTP {error.status_code}).",
+            "Check it in the studio before a large run.",
         )
         return {}
     return read_usages(usages)
@@ -136,7 +136,7 @@ def _create(client: MLClient, context: RunContext, plan: ComputePlan, wait: Pati
             "Compute",
             choice.name,
             f"workspace '{context.settings.workspace_name}'",
-            "Create it, or run with run.compute.may_create.",
+            "Create it, or set run.compute.may_create.",
         )
     _check_size(client, choice.size, plan)
     refusals: list[str] = []
@@ -147,7 +147,7 @@ def _create(client: MLClient, context: RunContext, plan: ComputePlan, wait: Pati
             refusals.append(f"{tier}: {error}")
     raise ComputeError(
         f"Cluster '{choice.name}' of size {choice.size} could not be created. "
-        f"Tried {'; '.join(refusals)}. Ask for quota, or choose another size or region."
+        f"Tried: {'; '.join(refusals)}. Request more quota, or choose another size or region."
     )
 
 
@@ -179,7 +179,7 @@ def _create_tier(
         raise ComputeError(refusal_of(error)) from error
     made = _settled(client, choice.name, wait)
     if made is None:
-        raise ComputeError("somebody deleted it while it was made")
+        raise ComputeError("it was deleted while it was being created")
     if _state(made) == "failed":
         reason = str(made.provisioning_errors or "Azure gave no reason")
         _delete(client, choice.name, wait)

@@ -161,7 +161,7 @@ def _who(claims: dict[str, Any]) -> str:
     for name in ("upn", "unique_name", "preferred_username", "appid", "oid"):
         if claims.get(name):
             return str(claims[name])
-    return "an identity that its token does not name"
+    return "an unnamed identity"
 
 
 def _check_rights(settings: Settings, run: FineTune, who: str, report: Report) -> None:
@@ -171,12 +171,12 @@ def _check_rights(settings: Settings, run: FineTune, who: str, report: Report) -
         entries = get_permissions(settings)
     except HttpResponseError as error:
         report.note(
-            f"Azure does not tell what {who} may do here (HTTP {error.status_code}).",
+            f"Azure does not say what {who} may do here (HTTP {error.status_code}).",
             "docs/azure.md lists what a run needs, on the workspace and on the subscription.",
         )
         return
     for action, purpose in missing_rights(entries, needed_rights(run)):
         report.error(
             f"{who} may not {purpose} in workspace '{settings.workspace_name}' ({action}).",
-            "Have a role assigned that allows it, or run as another identity.",
+            "Ask for a role that allows it, or use another identity.",
         )

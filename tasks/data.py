@@ -165,7 +165,7 @@ def prepare_data(
     """
     if content is not None and digest_of_inputs(choice, settings) != content:
         raise DataError(
-            f"{choice.title}: the data has changed since the run was planned. Begin a new run."
+            f"{choice.title}: the data has changed since the run was planned. Start a new run."
         )
     shown = _Progress()
     prepared = prepare(choice, data_folder(), settings, shown.show)

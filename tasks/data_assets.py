@@ -118,7 +118,7 @@ def _fetch(place: str, file: PreparedFile, settings: Settings) -> None:
         with part.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
         if digest != file.sha256:
-            raise DataError(f"Data asset {place} holds other bytes than were uploaded. Delete it.")
+            raise DataError(f"Data asset {place} does not hold what was uploaded. Delete it.")
         part.replace(target)
     finally:
         shutil.rmtree(part.parent, ignore_errors=True)
@@ -128,7 +128,7 @@ def _made_again(settings: Settings, data: PreparedData, split: str) -> PreparedF
     again = prepare(data.choice, data_folder(), settings)
     if again.version != data.version:
         raise DataError(
-            f"{data.dataset} gives other bytes than it did when it was cached. "
-            "Set run.data.refresh to take the new ones."
+            f"{data.dataset} has changed since it was cached. "
+            "Set run.data.refresh to use the new version."
         )
     return again.files[split]

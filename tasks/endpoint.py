@@ -53,7 +53,7 @@ def create_endpoint(context: RunContext, name: str) -> str:
     endpoint = settled_endpoint(client, name, wait)
     if endpoint is not None and (endpoint.tags or {}).get(KEY_TAG) != owner.key:
         raise EndpointError(
-            f"Endpoint '{name}' exists and is not this run's: it is left alone. "
+            f"Endpoint '{name}' exists and belongs to someone else, so it is left alone. "
             "Choose another run.endpoint.name, or leave it empty."
         )
     there = dict(endpoint.tags or {}) if endpoint is not None else {}

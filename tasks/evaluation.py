@@ -271,9 +271,9 @@ def find_champion(settings: Settings, model: RegisteredModel) -> Contender | Non
     if len(tagged) > 1:
         raise SuiteError(
             "champion",
-            f"is not one: versions {', '.join(sorted(tagged))} of {model.name} bear the tag "
+            f"is ambiguous: versions {', '.join(sorted(tagged))} of {model.name} have the tag "
             f"{CHAMPION_TAG}.",
-            "Take it from all but one.",
+            "Remove it from all but one.",
         )
     return _contender(settings, model.name, tagged[0], "champion") if tagged else None
 

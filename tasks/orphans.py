@@ -101,5 +101,5 @@ def publish_reaping(
     ``did``: what was done with what goes: ``removed``, ``would be removed``, ``NOT removed``.
     """
     text = report(decisions, failures, did)
-    create_markdown_artifact(text, key="reaped", description="What dead runs had left behind")
+    create_markdown_artifact(text, key="reaped", description="What dead runs left behind")
     return text

@@ -50,7 +50,7 @@ def _unwritten(place: Path, error: OSError) -> Finding:
         gate="report",
         level="warning",
         what=f"The report was not written to {place.resolve()}: {error.strerror or error}.",
-        change="Run where the folder var can be written, or read the report here.",
+        change="Run it where the folder var can be written, or read the report here.",
     )
 
 

@@ -131,5 +131,5 @@ def _object(answer: Any) -> dict[str, Any]:
     except ValueError as error:
         raise ServiceResponseError(f"{answer.url} did not answer JSON: {error}") from error
     if not isinstance(found, dict):
-        raise ServiceResponseError(f"{answer.url} answered no JSON object.")
+        raise ServiceResponseError(f"{answer.url} did not answer with a JSON object.")
     return found

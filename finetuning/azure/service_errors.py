@@ -92,7 +92,7 @@ def _from_response(doing: str, error: Any) -> FineTuneError:
     message = refusal_of(error)
     if error.status_code in (401, 403) and code != EXPIRED_TOKEN:
         return CredentialError(
-            f"{doing}: Azure gave HTTP {error.status_code} ({code}): {message} "
+            f"{doing}: Azure returned HTTP {error.status_code} ({code}): {message} "
             "Check the role of the credential on this workspace."
         )
     return ServiceError(doing, error.status_code, code, message)

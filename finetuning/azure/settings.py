@@ -38,7 +38,7 @@ class CredentialChoice(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["default", "managed_identity", "workload_identity", "service_principal"] = Field(
-        "default", description="default: azure-identity's own chain."
+        "default", description="default: azure-identity's default chain."
     )
     tenant_id: str | None = Field(None, description="Tenant of a service principal.")
     client_id: str | None = Field(

@@ -108,15 +108,15 @@ def read_lines(lines: Iterable[bytes]) -> Iterator[Mapping[str, Any] | str]:
 def fault_of(row: Mapping[str, Any]) -> str | None:
     """Return what is wrong with a row's form, naming the field, or None."""
     if not isinstance(row.get("prompt"), str):
-        return "field 'prompt' is no text"
+        return "field 'prompt' is not text"
     if not isinstance(row.get("prompt_id"), str):
-        return "field 'prompt_id' is no text"
+        return "field 'prompt_id' is not text"
     messages = row.get("messages")
     if not isinstance(messages, list | tuple):
-        return "field 'messages' is no list"
+        return "field 'messages' is not a list"
     for index, message in enumerate(messages):
         if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
-            return f"field 'messages[{index}].content' is no text"
+            return f"field 'messages[{index}].content' is not text"
         if message.get("role") not in ROLES:
             return f"field 'messages[{index}].role' is not one of {', '.join(ROLES)}"
     return None

@@ -175,7 +175,7 @@ def _planned(name: str, choice: DataChoice, found: SplitRows) -> _Split:
     selected = select(choice, found.rows)
     if not selected:
         raise DataError(
-            f"{choice.percentage:g} % of split '{name}' ({found.rows} rows) is not one row. "
+            f"{choice.percentage:g} % of split '{name}' ({found.rows} rows) is less than one row. "
             "Raise run.data.percentage."
         )
     return _Split(name, len(selected), found.readings(selected, choice))

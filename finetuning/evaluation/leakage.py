@@ -42,11 +42,13 @@ def _without(suite: Suite, leaked: Mapping[str, int], max_leaked: float) -> Suit
             suite.name,
             f"is in the training data with {len(seen)} of its {len(suite.rows)} rows (first in "
             f"the training file's lines {where}).",
-            "Take them out of the one or the other, or raise run.evaluation.max_leaked.",
+            "Remove them from one of the two, or raise run.evaluation.max_leaked.",
         )
     rows = [row for row in suite.rows if row.id not in leaked]
     if not rows:
-        raise SuiteError(suite.name, "has no row left that was not trained on.", "Bring others.")
+        raise SuiteError(
+            suite.name, "has no row left that is not in the training data.", "Bring others."
+        )
     return suite.model_copy(update={"rows": rows, "leaked": len(seen)})
 
 

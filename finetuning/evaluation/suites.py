@@ -118,7 +118,7 @@ def own_suite(conversations: Iterable[Messages], rules: OwnSuite) -> Suite:
 
 def _whole(name: str, rules: SuiteRules, rows: list[Row]) -> Suite:
     if not rows:
-        remedy = "Give it rows, or take it out of run.evaluation."
+        remedy = "Add rows, or remove it from run.evaluation."
         raise SuiteError(name, "has no rows to ask.", remedy)
     if len(rows) > MOST_ROWS:
         raise SuiteError(name, f"has {len(rows)} rows.", f"Choose at most {MOST_ROWS} of them.")
@@ -130,9 +130,9 @@ def _row(line: str, metric: str) -> Row:
     try:
         found = json.loads(line)
     except ValueError as error:
-        raise ValueError(f"it is no JSON ({error})") from None
+        raise ValueError(f"it is not JSON ({error})") from None
     if not isinstance(found, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     messages = _messages(found.get("messages"))
     if metric == "check":
         return Row(id=_id(messages), messages=_asked(messages), **_check(found.get("check")))
@@ -152,10 +152,10 @@ def _asked(messages: Messages) -> Messages:
 
 def _messages(found: Any) -> Messages:
     if not isinstance(found, list) or not found:
-        raise ValueError("'messages' is no list of messages")
+        raise ValueError("'messages' is not a list of messages")
     for place, one in enumerate(found):
         if not isinstance(one, dict) or not isinstance(one.get("content"), str):
-            raise ValueError(f"'messages[{place}].content' is no text")
+            raise ValueError(f"'messages[{place}].content' is not text")
         if one.get("role") not in ROLES:
             raise ValueError(f"'messages[{place}].role' is not one of {', '.join(ROLES)}")
     return [{"role": one["role"], "content": one["content"]} for one in found]
@@ -169,7 +169,7 @@ def _check(found: Any) -> Mapping[str, Any]:
     try:
         re.compile(found["regex"])
     except (re.error, TypeError) as error:
-        raise ValueError(f"its regex is none ({error})") from None
+        raise ValueError(f"its regex is not valid ({error})") from None
     return {"regex": found["regex"]}
 
 
@@ -179,9 +179,9 @@ def _schema(found: Any) -> dict[str, Any]:
     try:
         Draft202012Validator.check_schema(found)
     except SchemaError as error:
-        raise ValueError(f"its JSON schema is none ({error.message})") from None
+        raise ValueError(f"its JSON schema is not valid ({error.message})") from None
     if not isinstance(found, dict):
-        raise ValueError("its JSON schema is no object")
+        raise ValueError("its JSON schema is not an object")
     return found
 
 

@@ -32,13 +32,15 @@ class _Parser(ArgumentParser):
     """A parser that tells the nearest name of an unknown option."""
 
     def error(self, message: str) -> NoReturn:
-        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
-        near = unknown and get_close_matches(unknown[1], self._option_string_actions, n=1)
-        super().error(f"{message}. Did you mean {near[0]}?" if near else message)
+        unknown = re.match(r"unrecognized arguments: --([^\s=]+)", message)
+        options = [option.removeprefix("--") for option in self._option_string_actions]
+        near = unknown and get_close_matches(unknown[1], options, n=1)
+        hint = f"Did you mean --{near[0]}?" if near else "--help lists the options."
+        super().error(f"{message}. {hint}")
 
     def format_usage(self) -> str:
         """Return a line: the options are named by ``--help``, and are too many for a usage."""
-        return f"usage: {self.prog} [--run FILE] [--FIELD VALUE ...]  (--help names every field)\n"
+        return f"usage: {self.prog} [--run FILE] [--FIELD VALUE ...]  (--help lists every field)\n"
 
     def format_help(self) -> str:
         """Return the help without argparse's usage, which would repeat every option."""
@@ -54,7 +56,10 @@ def read_run(argv: list[str], program: str, about: str) -> FineTune:
     """
     parser = _Parser(prog=program, description=about, allow_abbrev=False)
     parser.add_argument(
-        "--run", type=Path, metavar="FILE", help="JSON: the parameter 'run', or the API's body"
+        "--run",
+        type=Path,
+        metavar="FILE",
+        help="JSON file with the parameter 'run', or with a request body of the API",
     )
     options: CliSettingsSource[Any] = CliSettingsSource(_Options, root_parser=parser)
     given = parser.parse_args(argv)
@@ -66,7 +71,7 @@ def read_run(argv: list[str], program: str, about: str) -> FineTune:
     except SettingsError as error:
         named = re.search(r'for (?:field )?"?([\w.]+)', str(error))
         option = f"--{named[1]}" if named else "An option"
-        sys.exit(f"{option}: several values at once are NAME=VALUE,NAME=VALUE or a JSON object.")
+        sys.exit(f"{option}: give several values as NAME=VALUE,NAME=VALUE or as a JSON object.")
 
 
 def _read_file(path: Path | None) -> dict[str, Any]:
@@ -85,7 +90,7 @@ def _read_file(path: Path | None) -> dict[str, Any]:
         if isinstance(found, dict) and _wraps(found, part):
             found = found[part]
     if not isinstance(found, dict):
-        sys.exit(f'{path} holds no run: it has to be an object, for example {{"budget": 60}}.')
+        sys.exit(f'{path} does not hold a run. It must be an object, such as {{"budget": 60}}.')
     return found
 
 
@@ -116,7 +121,7 @@ def _sentence(line: Any) -> str:
     if line["type"] == "extra_forbidden":
         near = get_close_matches(str(line["loc"][-1]), _fields(line["loc"][:-1]), n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
-        return f"{where}: there is no such field.{hint}"
+        return f"{where}: no such field.{hint}"
     message = line["msg"].removeprefix("Value error, ").rstrip(".")
     return f"{where}: {message} (given: {line['input']!r})."
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -17,18 +17,18 @@ SPLITS = ("train_sft", "test_sft", "train_gen", "test_gen")
 
 
 class Columns(Choice):
-    """Where a dataset keeps its conversations, if not in UltraChat's columns."""
+    """Names of the dataset's columns, if they differ from UltraChat's."""
 
-    prompt: str = Field("prompt", description="Column with the first question; may be missing.")
-    prompt_id: str = Field("prompt_id", description="Column with a row's id; may be missing.")
-    messages: str = Field("messages", description="Column with the list of messages.")
-    role: str = Field("role", description="Field of a message that says who speaks.")
-    content: str = Field("content", description="Field of a message that says what.")
+    prompt: str = Field("prompt", description="Column with the first question. May be missing.")
+    prompt_id: str = Field("prompt_id", description="Column with the row's id. May be missing.")
+    messages: str = Field("messages", description="Column with the messages.")
+    role: str = Field("role", description="Field of a message that holds its role.")
+    content: str = Field("content", description="Field of a message that holds its text.")
     roles: dict[str, str] = Field(
-        default_factory=dict, description='Other names of roles, e.g. {"human": "user"}.'
+        default_factory=dict, description='The dataset\'s own names for roles: {"human": "user"}.'
     )
     question: str | None = Field(
-        None, description="Column with a question; with 'answer' instead of a messages column."
+        None, description="Column with a question, if there is no column with messages."
     )
     answer: str | None = Field(None, description="Column with the answer to 'question'.")
 
@@ -52,13 +52,15 @@ class Columns(Choice):
 
 
 class Filters(Choice):
-    """Which of the selected rows to leave out; what was dropped is counted."""
+    """Rows to leave out. The run counts and reports them."""
 
-    language_column: str | None = Field(None, description="Column with a language code.")
-    languages: tuple[str, ...] = Field((), description="Codes to keep, e.g. en.")
-    max_turns: int | None = Field(None, ge=1, description="Most messages in a conversation.")
+    language_column: str | None = Field(None, description="Column with the language code.")
+    languages: tuple[str, ...] = Field((), description="Language codes to keep, for example en.")
+    max_turns: int | None = Field(
+        None, ge=1, description="Maximum number of messages in a conversation."
+    )
     max_tokens: int | None = Field(
-        None, ge=1, description="Most tokens, estimated at four characters each."
+        None, ge=1, description="Maximum length of a conversation, in tokens of four characters."
     )
 
     @model_validator(mode="after")
@@ -74,42 +76,48 @@ class Filters(Choice):
 
 
 class DataChoice(Choice):
-    """Which conversations to train and test on."""
+    """The conversations to train and test on."""
+
+    first: ClassVar = ("dataset", "percentage", "max_rows")
 
     dataset: str = Field(
         ULTRACHAT,
         pattern=r"^[\w.-]+/[\w.-]+$",
-        description="Dataset of the Hugging Face Hub: owner/name.",
+        description="A dataset on the Hugging Face Hub: owner/name.",
     )
-    config: str | None = Field(None, description="The dataset's configuration, where it has many.")
+    config: str | None = Field(
+        None, description="The dataset's configuration, if it has more than one."
+    )
     revision: str = Field(
         "main",
         min_length=1,
-        description="Branch, tag or commit. A branch is resolved when the run is planned.",
+        description="Branch, tag or commit. The plan pins a branch to its commit.",
     )
     files: dict[str, str] = Field(
         default_factory=dict,
-        description="Instead of a Hub dataset: split to parquet or JSON Lines file; a local path, "
-        "az://container@account.blob.core.windows.net/path, or "
+        description="Your own Parquet or JSON Lines files instead of a dataset: one file for each "
+        "split. A local path, az://container@account.blob.core.windows.net/path, or "
         "azureml://datastores/name/paths/path.",
     )
-    splits: tuple[str, ...] = Field(SPLITS, min_length=1, description="Splits to prepare.")
+    splits: tuple[str, ...] = Field(SPLITS, min_length=1, description="The splits to prepare.")
     split_names: dict[str, str] = Field(
         default_factory=dict,
-        description='The dataset\'s own names of splits, e.g. {"train_sft": "train"}.',
+        description='The dataset\'s own names for splits: {"train_sft": "train"}.',
     )
-    percentage: float = Field(5.0, gt=0, le=100, description="Percent of each split's rows.")
+    percentage: float = Field(5.0, gt=0, le=100, description="How much of each split to use.")
     take: Literal["head", "sample"] = Field(
-        "head", description="The first rows, or a sample by seed."
+        "head", description="head: the first rows. sample: a random sample."
     )
-    seed: int = Field(42, ge=0, description="Decides which rows are sampled.")
-    max_rows: int | None = Field(None, ge=1, description="Most rows of each split.")
-    columns: Columns = Field(default_factory=Columns, description="Where the conversations are.")
-    filters: Filters = Field(default_factory=Filters, description="What to leave out.")
+    seed: int = Field(42, ge=0, description="Decides which rows a sample picks.")
+    max_rows: int | None = Field(
+        None, ge=1, description="Maximum number of rows in each split. Empty: no limit."
+    )
+    columns: Columns = Field(default_factory=Columns, description="Names of the columns.")
+    filters: Filters = Field(default_factory=Filters, description="Rows to leave out.")
     max_bad_share: float = Field(
-        0.01, ge=0, le=1, description="Share of broken rows above which the data is refused."
+        0.01, ge=0, le=1, description="Refuse the data if a larger share of its rows is broken."
     )
-    refresh: bool = Field(False, description="Prepare again, even if nothing has changed.")
+    refresh: bool = Field(False, description="Prepare the data again, even if it has not changed.")
 
     @field_validator("splits")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -18,54 +18,49 @@ OWN, GENERAL = "own", "general"
 SUITE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 
 
-class SuiteRules(Choice):
-    """How one suite's answers are scored, and what its scores decide. Scores are 0 to 1."""
+_METRIC = "How an answer is scored, from 0 to 1."
+_IMPROVES = (
+    "Promote only if the mean score improves by more than this, with the whole confidence interval "
+    "above it. Empty or None: this suite does not have to improve."
+)
+_REGRESSES = "Do not promote if the mean score drops by more than this."
 
-    metric: Metric = Field("check", description="How an answer is scored, from 0 to 1.")
-    min_improvement: float | None = Field(
+
+class SuiteRules(Choice):
+    """How the answers to a suite are scored, and what the scores decide."""
+
+    metric: Metric = Field("check", description=_METRIC)
+    min_improvement: float | None = Field(None, ge=0, le=1, description=_IMPROVES)
+    max_regression: float = Field(0.02, ge=0, le=1, description=_REGRESSES)
+    floor: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="Promote only if the mean improves by more than this, by its whole interval. "
-        "Empty: this suite need not improve.",
-    )
-    max_regression: float = Field(
-        0.02, ge=0, le=1, description="Most that the mean may fall before nothing is promoted."
-    )
-    floor: float | None = Field(
-        None, ge=0, le=1, description="Refuse a model whose mean is below this."
+        description="Refuse the model if its mean score is lower. Empty: no floor.",
     )
 
 
 class OwnSuite(SuiteRules):
-    """Rows of the dataset's test_gen, which no training has seen."""
+    """Questions from the dataset's test_gen, which is never trained on."""
 
-    rows: int = Field(50, ge=0, le=2000, description="Rows of test_gen. 0: without this suite.")
-    seed: int = Field(7, ge=0, description="Decides which rows.")
-    metric: Metric = Field("rouge_l", description="How an answer is scored, from 0 to 1.")
-    min_improvement: float | None = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="Promote only if the mean improves by more than this, by its whole interval. "
-        "Empty: this suite need not improve.",
-    )
+    rows: int = Field(50, ge=0, le=2000, description="Number of questions. 0: skip this suite.")
+    seed: int = Field(7, ge=0, description="Decides which rows are picked.")
+    metric: Metric = Field("rouge_l", description=_METRIC)
+    min_improvement: float | None = Field(0.0, ge=0, le=1, description=_IMPROVES)
 
 
 class GeneralSuite(SuiteRules):
-    """What must not be forgotten: a small suite comes along, a team brings its own."""
+    """General knowledge that the training must not damage."""
 
-    on: bool = Field(True, description="Ask this suite.")
+    on: bool = Field(True, description="Use this suite.")
     file: str | None = Field(
-        None, min_length=1, description="JSON Lines file of your own. Empty: the one that is here."
+        None, min_length=1, description="Your own JSON Lines file. Empty: the built-in suite."
     )
-    max_regression: float = Field(
-        0.05, ge=0, le=1, description="Most that the mean may fall before nothing is promoted."
-    )
+    max_regression: float = Field(0.05, ge=0, le=1, description=_REGRESSES)
 
 
 class FileSuite(SuiteRules):
-    """A suite of your own."""
+    """Your own suite."""
 
     file: str = Field(
         min_length=1,
@@ -75,38 +70,42 @@ class FileSuite(SuiteRules):
 
 
 class EvaluationChoice(Choice):
-    """Whether the fine-tuned model is better than the one to beat, and what follows from it."""
+    """Whether the new model is better than the current champion, and what follows from that."""
+
+    first: ClassVar = ("compare",)
 
     compare: Compare = Field(
         "off",
-        description="off: no evaluation. kept: the deployed model answers the suites and is "
-        "compared with the answers that are kept of the champion; no deployment more, but the "
-        "endpoint lives until it has answered.",
+        description="off: no evaluation. kept: the new model answers the suites, and its answers "
+        "are compared with the champion's saved answers. The endpoint runs until it has answered.",
     )
-    own: OwnSuite = Field(default_factory=OwnSuite, description="Rows of the dataset's own.")
-    general: GeneralSuite = Field(
-        default_factory=GeneralSuite, description="What must not be forgotten."
+    own: OwnSuite = Field(default_factory=OwnSuite, description="Questions from the dataset.")
+    general: GeneralSuite = Field(default_factory=GeneralSuite, description="General knowledge.")
+    suites: dict[str, FileSuite] = Field(
+        default_factory=dict, description="Your own suites, by name."
     )
-    suites: dict[str, FileSuite] = Field(default_factory=dict, description="More suites, by name.")
     confidence: float = Field(
-        0.95, ge=0.5, le=0.999, description="Of the intervals of the mean differences."
+        0.95, ge=0.5, le=0.999, description="Confidence level of the intervals."
     )
     max_empty: float = Field(
-        0.05, ge=0, le=1, description="Share of empty answers above which a model is refused."
+        0.05, ge=0, le=1, description="Refuse the model if a larger share of its answers is empty."
     )
     max_leaked: float = Field(
         0.05,
         ge=0,
         le=1,
-        description="Share of a suite's rows that are in the training data above which the suite "
-        "is refused; fewer are left out.",
+        description="Refuse a suite if a larger share of its rows is in the training data. Fewer "
+        "are left out.",
     )
-    max_new_tokens: int = Field(200, ge=1, le=4096, description="Longest answer, in tokens.")
-    concurrency: int = Field(4, ge=1, le=32, description="Questions asked at once.")
+    max_new_tokens: int = Field(
+        200, ge=1, le=4096, description="Maximum length of an answer, in tokens."
+    )
+    concurrency: int = Field(
+        4, ge=1, le=32, description="Number of questions asked at the same time."
+    )
     crown: bool = Field(
         False,
-        description="Where the verdict is promote, give the model the tag of the champion, and "
-        "take it from the last one.",
+        description="If the verdict is promote, make the new model the champion.",
     )
 
     @field_validator("suites")

@@ -6,7 +6,7 @@ Its defaults are the tutorial's.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -28,27 +28,35 @@ Waiting = Literal["attached", "suspended"]
 AssetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")]
 
 
-class ModelChoice(Choice):
-    """Which foundation model of the registry is fine-tuned."""
+#: The most that a run may cost that does not say, in the price table's currency. It rents GPUs.
+DEFAULT_BUDGET = 200
 
-    name: str = Field("Phi-3-mini-4k-instruct", min_length=1, description="Name in the registry.")
-    version: str | None = Field(
-        None, description="A version, pinned. Empty: whatever the label names when the run starts."
+
+class ModelChoice(Choice):
+    """The foundation model that is fine-tuned."""
+
+    first: ClassVar = ("name", "version")
+
+    name: str = Field(
+        "Phi-3-mini-4k-instruct", min_length=1, description="Its name in the registry."
     )
-    label: str = Field("latest", description="Label to resolve where no version is given.")
+    version: str | None = Field(
+        None, description="Its version. Empty: the version that the label points to at the start."
+    )
+    label: str = Field("latest", description="Used when no version is given.")
     allow_retired: bool = Field(
-        False, description="Go on with a model that is archived or past its retirement date."
+        False, description="Allow a model that is archived or past its retirement date."
     )
 
 
 class StepCompute(Choice):
-    """Where one step of the pipeline runs, if not on the fine-tune's cluster."""
+    """Where one step of the pipeline runs."""
 
     cluster: str = Field(
-        "serverless", min_length=1, description="Name of a cluster, or 'serverless'."
+        "serverless", min_length=1, description="A cluster's name, or 'serverless'."
     )
     instance_type: str | None = Field(
-        None, description="VM size of a serverless step, for example Standard_D12_v2."
+        None, description="VM size for a serverless step, for example Standard_D12_v2."
     )
 
     @model_validator(mode="after")
@@ -59,12 +67,14 @@ class StepCompute(Choice):
 
 
 class StepComputes(Choice):
-    """The pipeline's steps, where they do not run on the fine-tune's cluster."""
+    """Steps of the pipeline that do not run on the GPU cluster."""
 
-    model_import: StepCompute | None = Field(None, description="Import of the foundation model.")
-    preprocess: StepCompute | None = Field(None, description="Tokenising; needs no GPU.")
-    finetune: StepCompute | None = Field(None, description="The training itself.")
-    model_evaluation: StepCompute | None = Field(None, description="Evaluation, where it has one.")
+    model_import: StepCompute | None = Field(None, description="Imports the foundation model.")
+    preprocess: StepCompute | None = Field(None, description="Tokenizes the data. Needs no GPU.")
+    finetune: StepCompute | None = Field(None, description="Trains the model.")
+    model_evaluation: StepCompute | None = Field(
+        None, description="Evaluates the model, if the pipeline does that."
+    )
 
     def of(self, compute: str) -> StepCompute | None:
         """Return the compute of its own that a recipe's compute has, if any."""
@@ -78,26 +88,29 @@ class StepComputes(Choice):
 
 
 class ComputeChoice(Choice):
-    """The GPU cluster, and whether it may be made."""
+    """The GPU cluster that trains, and whether the run may create it."""
+
+    first: ClassVar = ("name", "size")
 
     name: str = Field(
         "gpu-cluster-big",
         pattern=r"^[A-Za-z][-A-Za-z0-9]{1,22}[A-Za-z0-9]$",
-        description="Name of the cluster: 3 to 24 letters, digits and hyphens.",
+        description="The cluster's name: 3 to 24 letters, digits and hyphens.",
     )
-    size: str = Field("Standard_ND40rs_v2", min_length=1, description="VM size of a node.")
+    size: str = Field("Standard_ND40rs_v2", min_length=1, description="VM size of its nodes.")
     tier: Literal["dedicated", "dedicated_then_low_priority", "low_priority"] = Field(
         "dedicated_then_low_priority",
-        description="What to create. A low-priority node is cheaper and may be pre-empted.",
+        description="Priority of a new cluster's nodes. Low-priority nodes cost less, but Azure "
+        "may take them back at any time.",
     )
-    max_nodes: int = Field(2, ge=1, le=100, description="Most nodes that a new cluster may have.")
-    may_create: bool = Field(True, description="Create the cluster where it is missing.")
+    max_nodes: int = Field(2, ge=1, le=100, description="Maximum number of nodes in a new cluster.")
+    may_create: bool = Field(True, description="Create the cluster if it does not exist.")
     idle_minutes: float = Field(
-        2, gt=0, le=1440, description="Idle minutes before a new cluster's node is given back."
+        2, gt=0, le=1440, description="Minutes until a new cluster releases an idle node."
     )
     steps: StepComputes = Field(
         default_factory=StepComputes,
-        description="Other computes for single steps, so that only the fine-tune pays for GPUs.",
+        description="Run single steps elsewhere, so that only the training pays for GPUs.",
     )
 
     @property
@@ -114,39 +127,56 @@ class ComputeChoice(Choice):
 
 
 class FineTuneParameters(Choice):
-    """Inputs of the pipeline component. Left empty: the model card decides, then the default."""
+    """How to train. An empty field takes the model card's value, or else the default."""
+
+    first: ClassVar = ("num_train_epochs", "learning_rate", "per_device_train_batch_size")
 
     num_train_epochs: int | None = Field(
         None,
         ge=1,
-        description="Passes over the training rows. Empty: the model card's value, or 3.",
+        title="Epochs",
+        description="Passes over the training data. Empty: the model card's value, or else 3.",
     )
     per_device_train_batch_size: int | None = Field(
-        None, ge=1, description="Rows per GPU and step. Empty: the model card's value, or 1."
+        None,
+        ge=1,
+        title="Batch size per GPU",
+        description="Rows per GPU and step. Empty: the model card's value, or else 1.",
     )
     per_device_eval_batch_size: int | None = Field(
         None,
         ge=1,
-        description="Rows per GPU and evaluation step. Empty: the model card's value, or 1.",
+        title="Evaluation batch size per GPU",
+        description="Rows per GPU and evaluation step. Empty: the model card's value, or else 1.",
     )
     learning_rate: float | None = Field(
-        None, gt=0, description="Empty: the model card's value, or 5e-6."
+        None, gt=0, description="Empty: the model card's value, or else 5e-6."
     )
     lr_scheduler_type: Scheduler | None = Field(
-        None, description="Empty: the model card's, or cosine."
+        None,
+        title="Learning rate schedule",
+        description="None: the model card's value, or else cosine.",
     )
     apply_lora: bool | None = Field(
-        None, description="Train a low-rank adapter, not all weights. Empty: the card's, or true."
+        None,
+        title="Apply LoRA",
+        description="Train a low-rank adapter instead of all weights. "
+        "None: the model card's value, or else true.",
     )
     apply_deepspeed: bool | None = Field(
-        None, description="Empty: the model card's value, or true."
+        None,
+        title="Apply DeepSpeed",
+        description="None: the model card's value, or else true.",
     )
     deepspeed_stage: Literal[2, 3] | None = Field(
-        None, description="Empty: the model card's value, or 2."
+        None,
+        title="DeepSpeed stage",
+        description="None: the model card's value, or else 2.",
     )
     other: dict[str, Scalar] = Field(
         default_factory=dict,
-        description='Any other input of the component by name, e.g. {"max_seq_length": 2048}.',
+        title="Other inputs",
+        description='More inputs of the pipeline component, by name: {"max_seq_length": 2048}.',
     )
 
     @field_validator("deepspeed_stage", mode="before")
@@ -169,30 +199,44 @@ class FineTuneParameters(Choice):
 
 
 class EndpointChoice(Choice):
-    """The managed online endpoint and its one deployment."""
+    """The online endpoint that serves the model, and its deployment."""
+
+    first: ClassVar = ("instance_type", "keep")
 
     name: str | None = Field(
         None,
-        description="Empty: derived from the run. Else 3 to 32 letters, digits and hyphens.",
+        description="The endpoint's name: 3 to 32 letters, digits and hyphens. "
+        "Empty: a name that belongs to this run.",
     )
     deployment: str = Field(
-        "demo", pattern=r"^[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]$", description="Its deployment."
+        "demo",
+        pattern=r"^[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]$",
+        description="The deployment's name.",
     )
-    instance_type: str = Field("Standard_NC6s_v3", min_length=1, description="VM size that serves.")
+    instance_type: str = Field(
+        "Standard_NC6s_v3", min_length=1, description="VM size of the deployment."
+    )
     instance_count: int = Field(1, ge=1, le=20, description="Number of instances.")
     probe_initial_delay_s: int = Field(
-        600, ge=1, le=3600, description="Seconds before Azure first asks whether it is alive."
+        600,
+        ge=1,
+        le=3600,
+        description="Seconds until Azure first checks that the deployment is alive.",
     )
     request_timeout_ms: int = Field(
-        90_000, ge=1, le=180_000, description="Milliseconds that one request may take."
+        90_000, ge=1, le=180_000, description="Maximum time for one request, in milliseconds."
     )
-    keep: bool = Field(False, description="Leave the endpoint running; it bills until deleted.")
+    keep: bool = Field(
+        False,
+        title="Keep the endpoint",
+        description="Leave the endpoint running after the run. You pay for it until it is deleted.",
+    )
     keep_hours: float = Field(
         24,
         gt=0,
         le=24 * 30,
-        description="Hours from the beginning of its deployment until the reaper deletes a kept "
-        "endpoint.",
+        description="Hours until the reaper deletes an endpoint that is kept, counted from the "
+        "start of its deployment.",
     )
 
     @field_validator("name")
@@ -207,33 +251,39 @@ class EndpointChoice(Choice):
 
 
 class TestChoice(Choice):
-    """The questions asked of the endpoint, and how it shall answer."""
+    """The test questions that the endpoint is asked, and how it should answer."""
 
     __test__ = False  # not a test class, whatever its name tells pytest
 
-    rows: int = Field(1, ge=1, le=100, description="Rows of test_gen to ask about.")
-    seed: int = Field(42, ge=0, description="Decides which rows.")
-    temperature: float = Field(0.6, ge=0, le=5, description="0: always the likeliest token.")
-    top_p: float = Field(0.9, gt=0, le=1, description="Share of probability to sample from.")
-    do_sample: bool = Field(True, description="Sample; false takes the likeliest token.")
-    max_new_tokens: int = Field(200, ge=1, le=4096, description="Longest answer, in tokens.")
+    rows: int = Field(1, ge=1, le=100, description="Number of questions, taken from test_gen.")
+    seed: int = Field(42, ge=0, description="Decides which rows are picked.")
+    temperature: float = Field(0.6, ge=0, le=5, description="0: always the most likely token.")
+    top_p: float = Field(
+        0.9, gt=0, le=1, title="Top p", description="Probability mass to sample from."
+    )
+    do_sample: bool = Field(True, description="Sample. If off, take the most likely token.")
+    max_new_tokens: int = Field(
+        200, ge=1, le=4096, description="Maximum length of an answer, in tokens."
+    )
 
 
 class Deadlines(Choice):
-    """How long each wait may take, in minutes, and how often to look."""
+    """How long the run waits for each thing, and how often it checks."""
 
-    compute_minutes: float = Field(30, gt=0, description="Creating the cluster.")
-    training_minutes: float = Field(24 * 60, gt=0, description="The pipeline job, queue included.")
-    deployment_minutes: float = Field(60, gt=0, description="Bringing the deployment up.")
-    deletion_minutes: float = Field(30, gt=0, description="Waiting until the endpoint is gone.")
+    compute_minutes: float = Field(30, gt=0, description="For the cluster to be created.")
+    training_minutes: float = Field(
+        24 * 60, gt=0, description="For the job, including its time in the queue."
+    )
+    deployment_minutes: float = Field(60, gt=0, description="For the deployment to come up.")
+    deletion_minutes: float = Field(30, gt=0, description="For the endpoint to be deleted.")
     outage_minutes: float = Field(
-        15, gt=0, description="How long Azure may be away while a job is watched."
+        15, gt=0, description="How long Azure may be unreachable while the run waits."
     )
     not_responding_minutes: float = Field(
-        60, gt=0, description="How long a job that stopped responding may take to come back."
+        60, gt=0, description="How long a job that stopped responding may take to recover."
     )
     poll_seconds: float = Field(
-        30, gt=0, le=600, description="Pause between two looks at the job or the endpoint."
+        30, gt=0, le=600, description="Seconds between two checks of the job or the endpoint."
     )
 
     @property
@@ -244,37 +294,85 @@ class Deadlines(Choice):
 
 
 class FineTune(Choice):
-    """One fine-tune: what to train, on what, where, and what to do with the result."""
+    """One fine-tune: the model, the data, the training, and what happens to the result."""
+
+    first: ClassVar = (
+        "model",
+        "data",
+        "parameters",
+        "compute",
+        "endpoint",
+        "registered_name",
+        "budget",
+        "evaluation",
+    )
 
     key: str | None = Field(
         None,
         min_length=1,
         max_length=200,
-        description="Runs with one key share job, model and endpoint. Empty: the run's own id.",
+        description="Runs with the same key share one job, model and endpoint. "
+        "Empty: the id of this run.",
     )
-    recipe: str = Field("chat_completion", min_length=1, description="Which kind of fine-tune.")
-    model: ModelChoice = Field(default_factory=ModelChoice, description="The foundation model.")
-    compute: ComputeChoice = Field(default_factory=ComputeChoice, description="The GPU cluster.")
-    data: DataChoice = Field(default_factory=DataChoice, description="The conversations.")
+    recipe: str = Field("chat_completion", min_length=1, description="The kind of fine-tune.")
+    model: ModelChoice = Field(
+        default_factory=ModelChoice,
+        title="Base model",
+        description="The foundation model that is fine-tuned.",
+    )
+    compute: ComputeChoice = Field(
+        default_factory=ComputeChoice,
+        title="GPU cluster",
+        description="Where the model is trained.",
+    )
+    data: DataChoice = Field(
+        default_factory=DataChoice,
+        title="Training data",
+        description="The conversations to train and test on.",
+    )
     parameters: FineTuneParameters = Field(
-        default_factory=FineTuneParameters, description="How to train."
+        default_factory=FineTuneParameters,
+        title="Training",
+        description="How the model is trained.",
     )
-    experiment: str | None = Field(None, description="Empty: chat_completion_MODEL.")
+    experiment: str | None = Field(
+        None, description="The job's experiment. Empty: chat_completion_MODEL."
+    )
     registered_name: AssetName | None = Field(
-        None, description="The fine-tuned model's name. Empty: MODEL-DATASET."
+        None,
+        title="Name of the new model",
+        description="Name under which the fine-tuned model is registered. Empty: MODEL-DATASET.",
     )
-    endpoint: EndpointChoice = Field(default_factory=EndpointChoice, description="The endpoint.")
-    test: TestChoice = Field(default_factory=TestChoice, description="The questions asked of it.")
+    endpoint: EndpointChoice = Field(
+        default_factory=EndpointChoice,
+        title="Serving",
+        description="The endpoint on which the new model is tested.",
+    )
+    test: TestChoice = Field(
+        default_factory=TestChoice,
+        title="Test questions",
+        description="What the endpoint is asked.",
+    )
     evaluation: EvaluationChoice = Field(
         default_factory=EvaluationChoice,
-        description="Whether the model is better than the one to beat, on which suites.",
+        title="Evaluation",
+        description="Whether the new model is better than the current champion.",
     )
     waiting: Waiting = Field(
         "attached",
-        description="While the job trains: attached, the run's process watches it; suspended, the "
-        "process ends and the run is resumed when the job has ended (needs a deployment).",
+        description="How the run waits for the job. attached: its process keeps running. "
+        "suspended: its process ends, and the run is resumed when the job has ended; this needs a "
+        "deployment.",
     )
-    deadlines: Deadlines = Field(default_factory=Deadlines, description="How long to wait.")
+    deadlines: Deadlines = Field(default_factory=Deadlines, description="How long the run waits.")
     budget: float | None = Field(
-        None, gt=0, description="Most that the run may cost, in the price table's currency."
+        None,
+        ge=0,
+        description="The most that the run may cost, in the currency of the price table. "
+        f"Empty: {DEFAULT_BUDGET}. 0: no limit.",
     )
+
+    @property
+    def limit(self) -> float | None:
+        """Return the most that the run may cost, in the price table's currency; None: no limit."""
+        return DEFAULT_BUDGET if self.budget is None else self.budget or None

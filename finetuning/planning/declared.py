@@ -101,7 +101,7 @@ def _as_text(value: Any, enum: tuple[str, ...] | None) -> str:
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     if isinstance(value, int):
         return str(value)
-    raise NotCoercible("not a text")
+    raise NotCoercible("not text")
 
 
 def _as_truth(value: Any) -> bool:
@@ -132,7 +132,7 @@ def _as_integer(number: Decimal) -> int:
 def _as_number(number: Decimal) -> float:
     found = float(number)
     if not math.isfinite(found) or (found == 0) != (number == 0):
-        raise NotCoercible("beyond what a floating-point number holds")
+        raise NotCoercible("too large or too small for a floating-point number")
     return found
 
 
@@ -143,12 +143,12 @@ def within(value: Scalar, declared: Declared) -> Scalar:
         NotCoercible: it does not.
     """
     if declared.enum and str(value) not in declared.enum:
-        raise NotCoercible("not one of the values that the component knows")
+        raise NotCoercible("not a value that the component accepts")
     if not isinstance(value, str):
         if declared.min is not None and value < declared.min:
-            raise NotCoercible(f"below its least value, {declared.min:g}")
+            raise NotCoercible(f"below the minimum of {declared.min:g}")
         if declared.max is not None and value > declared.max:
-            raise NotCoercible(f"above its greatest value, {declared.max:g}")
+            raise NotCoercible(f"above the maximum of {declared.max:g}")
     return value
 
 

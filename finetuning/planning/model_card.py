@@ -180,7 +180,7 @@ def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(found, list | tuple | set | frozenset):
         raise CardTextError(f"not a list of names: {str(value)[:80]!r}")
     if not all(isinstance(one, str) for one in found):
-        raise CardTextError(f"a list with other things than names: {str(value)[:80]!r}")
+        raise CardTextError(f"a list that does not hold only names: {str(value)[:80]!r}")
     return tuple(one.strip() for one in found if one.strip())
 
 
@@ -190,7 +190,7 @@ def _defaults(value: Any) -> dict[str, Scalar]:
         raise CardTextError(f"not a mapping of parameters: {str(value)[:80]!r}")
     odd = [name for name, one in found.items() if not _is_scalar(name, one)]
     if odd:
-        raise CardTextError(f"parameters that are no plain values: {str(odd)[:80]}")
+        raise CardTextError(f"parameters that are not plain values: {str(odd)[:80]}")
     return dict(found)
 
 

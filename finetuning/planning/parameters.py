@@ -102,8 +102,8 @@ class _Inputs:
             return None
         if name in self.recipe.follows:
             place = self.recipe.follows[name]
-            what = f"Parameter '{name}' follows from {place}."
-            _refuse(origin, self.report, what, f"Take it out and set {place}.")
+            what = f"Parameter '{name}' is set by {place}."
+            _refuse(origin, self.report, what, f"Remove it, and set {place} instead.")
             return None
         declared = self.declared[name]
         try:
@@ -118,12 +118,12 @@ def _refuse(origin: Origin, report: Report, what: str, change: str) -> None:
     if origin == "user":
         report.error(what, change)
     else:
-        report.warn(f"The model's card: {what}", "It is left out; nothing to change.")
+        report.warn(f"The model's card: {what}", "It is ignored. Nothing to change.")
 
 
 def _unknown(name: str, declared: Mapping[str, Declared]) -> tuple[str, str]:
     near = difflib.get_close_matches(name, declared, n=1, cutoff=0.4)
-    hint = f"Did you mean '{near[0]}'?" if near else "Take it out of run.parameters."
+    hint = f"Did you mean '{near[0]}'?" if near else "Remove it from run.parameters."
     return f"The component has no input '{name}'.", hint
 
 
@@ -135,7 +135,7 @@ def _allowed(declared: Declared) -> str:
         for word, bound in (("at least", declared.min), ("at most", declared.max))
         if bound is not None
     ]
-    return f"Give {with_article(declared.type)}{', ' if bounds else ''}{' and '.join(bounds)}."
+    return f"Use {with_article(declared.type)}{', ' if bounds else ''}{' and '.join(bounds)}."
 
 
 def _check_required(
@@ -144,7 +144,7 @@ def _check_required(
     for name, one in declared.items():
         if not one.optional and one.default is None and name not in given:
             report.error(
-                f"The component needs '{name}', and nothing gives it.",
+                f"The component requires '{name}', and it is not set.",
                 f"Set it: run.parameters.other = {{{name!r}: ...}}.",
             )
 
@@ -155,7 +155,7 @@ def _check_combinations(recipe: Recipe, values: Mapping[str, Scalar], report: Re
         value = values.get(name)
         counts = not least.switch or values.get(least.switch) == least.setting
         if counts and isinstance(value, int) and value < least.value:
-            report.error(f"{name} is {value}.", f"Choose one of at least {least.value}.")
+            report.error(f"{name} is {value}.", f"Choose {least.value} or more.")
     for what, change in recipe.refusals(values):
         report.error(what, change)
 
@@ -173,7 +173,7 @@ def _check_usual(recipe: Recipe, settled: Collection[Parameter], report: Report)
         if number >= 0 and not usual.low <= number <= usual.high:
             report.warn(
                 f"{one.name} is {number:g} ({one.origin}), which is unusual.",
-                f"Values from {usual.low:g} to {usual.high:g} are; go on if you mean it.",
+                f"Usual values are {usual.low:g} to {usual.high:g}. Ignore this if you mean it.",
             )
 
 

@@ -81,7 +81,8 @@ class Plan(Fact):
     evaluation: EvaluationPlan | None = None
     waiting: Waiting
     estimate: Estimate | None
-    budget: float | None
+    budget: float | None = Field(description="The most that may be spent. None: no limit.")
+    default_budget: bool = Field(False, description="Nobody chose the budget.")
 
 
 class Created(Fact):
@@ -100,6 +101,7 @@ class PlanReport(Fact):
     would_create: list[Created] = Field(default_factory=list)
     estimate: Estimate | None = None
     budget: float | None = None
+    default_budget: bool = False
     plan: Plan | None = None
 
     def as_data(self) -> dict[str, Any]:

@@ -66,7 +66,8 @@ class _Planner:
             parameters=self.settled.parameters,
             would_create=list(self._would_create()),
             estimate=self.estimate,
-            budget=self.run.budget,
+            budget=self.run.limit,
+            default_budget=self.run.budget is None,
             plan=None if errors(findings) else self._plan(),
         )
 
@@ -162,7 +163,7 @@ class _Planner:
             asked = (self.facts.splits or {}).get(self.recipe.splits.asked)
             check_evaluation(run.evaluation, self.facts.suites.suites, asked, evaluation)
         if self.estimate is not None:
-            check_money(self.estimate, run.budget, money)
+            check_money(self.estimate, run.limit, money, by_default=run.budget is None)
         for report in (compute, data, on_endpoint, evaluation, money):
             yield from report.findings
 
@@ -175,7 +176,7 @@ class _Planner:
         if missing:
             report.error(
                 f"A run needs the splits {needed.train}, {needed.test} and {needed.asked}; "
-                f"it lacks {', '.join(missing)}.",
+                f"run.data.splits does not name {', '.join(missing)}.",
                 "Add it to run.data.splits.",
             )
 
@@ -185,7 +186,7 @@ class _Planner:
         if missing and chosen.may_create:
             detail = (
                 f"{chosen.size}, 0 to {chosen.max_nodes} nodes, {chosen.tier}, "
-                f"given back after {chosen.idle_minutes:g} idle minutes"
+                f"released after {chosen.idle_minutes:g} idle minutes"
             )
             yield Created(kind="cluster", name=chosen.name, detail=detail)
         splits = self.facts.splits or {}
@@ -236,5 +237,6 @@ class _Planner:
             registration=self.registration,
             serving=self.serving,
             estimate=self.estimate,
-            budget=self.run.budget,
+            budget=self.run.limit,
+            default_budget=self.run.budget is None,
         )

@@ -95,7 +95,7 @@ def load_prices(override: Path | None = None) -> Prices:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise SettingsError(
             f"The price table {place} has a wrong entry '{where}': {error.errors()[0]['msg']}. "
-            f"Its form is that of {SHIPPED.name} in the workspace package."
+            f"Its format is that of {SHIPPED.name} in finetuning/planning."
         ) from error
 
 
@@ -234,7 +234,7 @@ def _training_hours(
 ) -> float | None:
     entry = prices.of(nodes.size)
     if entry is None or entry.tokens_per_second is None:
-        unknown.append(f"how fast {nodes.size} trains")
+        unknown.append(f"the training speed of {nodes.size}")
         return None
     parameters = prices.parameters_of(model) or prices.reference_parameters
     speed = entry.tokens_per_second * prices.reference_parameters / parameters

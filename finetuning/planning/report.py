@@ -18,13 +18,13 @@ def as_markdown(report: PlanReport) -> str:
         f"# {verdict(report)}",
         "## Findings",
         table(["gate", "level", "what", "what to change"], _findings(report.findings)),
-        "## Would be created",
+        "## What would be created",
         table(
             ["kind", "name", "detail"],
             [[one.kind, one.name, one.detail] for one in report.would_create],
         ),
         "## Estimated cost",
-        cost_text(report.estimate, report.budget),
+        cost_text(report.estimate, _limit_text(report)),
         "## Parameters",
         table(["name", "value", "origin"], parameter_rows(report.parameters)),
     ]
@@ -36,7 +36,7 @@ def verdict(report: PlanReport) -> str:
     count = len(errors(report.findings))
     if count:
         return f"The plan is refused: {count} error{'s' if count > 1 else ''}. Nothing is created."
-    return "The plan holds."
+    return "The plan is ready."
 
 
 def _findings(findings: Iterable[Finding]) -> list[list[str]]:
@@ -48,16 +48,27 @@ def parameter_rows(parameters: Iterable[Parameter]) -> list[list[str]]:
     return [[one.name, str(one.value), one.origin] for one in parameters]
 
 
-def cost_text(estimate: Estimate | None, budget: float | None) -> str:
-    """Return the estimate as a table with its source, or why there is none."""
+def _limit_text(report: PlanReport) -> str:
+    """Return the most that can be spent, and what sets it."""
+    if report.budget is None:
+        return "Nothing limits what the run spends but its deadlines (run.budget is 0)."
+    currency = f" {report.estimate.currency}" if report.estimate else ""
+    origin = "the default; 0: no limit" if report.default_budget else "chosen"
+    return (
+        f"The run can spend at most **{report.budget:.2f}{currency}** (run.budget, {origin}): "
+        "then its job is cancelled and its endpoint is deleted."
+    )
+
+
+def cost_text(estimate: Estimate | None, limit: str) -> str:
+    """Return the estimate as a table with its source, or why there is none; and the limit."""
     if estimate is None:
-        return "No estimate: the data could not be looked at."
-    limit = f"Budget: {budget:.2f} {estimate.currency}." if budget is not None else "No budget."
-    gaps = f" Not in it: {'; '.join(estimate.unknown)}." if estimate.unknown else ""
+        return f"There is no estimate, because the data could not be read. {limit}"
+    gaps = f" Not included: {'; '.join(estimate.unknown)}." if estimate.unknown else ""
     return (
         f"{cost_table(estimate.lines, estimate.currency)}\n\n"
         f"Total **{estimate.total:.2f} {estimate.currency}** for {estimate.tokens:,.0f} tokens in "
-        f"{estimate.steps} steps. {limit}{gaps} Prices: {estimate.source}, {estimate.date}."
+        f"{estimate.steps} steps.{gaps} Prices: {estimate.source}, {estimate.date}.\n\n{limit}"
     )
 
 

@@ -124,7 +124,7 @@ def compare(actual: Actual) -> str:
             f"# The run cost {actual.total:.2f} {money}",
             table([*head, f"actual {money}"], rows),
             cost_table(actual.lines, money),
-            "Node-hours are the steps' and the endpoint's own times; a cluster's idle minutes "
-            "before it scales down come on top.",
+            "Node-hours cover the job's steps and the endpoint. The cluster's idle time "
+            "before it scales down is extra.",
         ]
     )

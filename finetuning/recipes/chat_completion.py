@@ -56,7 +56,7 @@ def refusals(values: Mapping[str, Scalar]) -> Iterator[Refusal]:
         )
     if on("apply_deepspeed") and on("auto_find_batch_size"):
         yield (
-            "DeepSpeed cannot be coupled with auto_find_batch_size.",
+            "DeepSpeed cannot be combined with auto_find_batch_size.",
             "Set one of apply_deepspeed and auto_find_batch_size to false.",
         )
     if on("apply_deepspeed") and values.get("deepspeed_stage") == "3" and on("apply_ort"):

@@ -322,7 +322,7 @@ def _suspended(client: SyncPrefectClient, run: FlowRun) -> SuspendedRun:
         since=run.start_time or run.created or datetime.now(UTC),
         wake=until - GRACE if until else None,
         training=timedelta(minutes=parameters.deadlines.training_minutes),
-        plan=_left_plan(client, run) if parameters.budget is not None else None,
+        plan=_left_plan(client, run) if parameters.limit is not None else None,
     )
 
 

@@ -16,7 +16,7 @@ def test_a_known_vulnerability_is_named_with_the_version_that_mends_it() -> None
 
     (line,) = problems(report(vulns=[flaw]))
 
-    assert line == "VULNERABLE: a-package 1.0: CVE-2026-0001 (mended in 1.1)"
+    assert line == "VULNERABLE: a-package 1.0: CVE-2026-0001 (fixed in 1.1)"
 
 
 def test_a_package_that_was_not_looked_up_is_not_called_safe() -> None:

@@ -19,7 +19,10 @@ from tests.deployments.conftest import Stack
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page, Request
+    from playwright.sync_api import ElementHandle, Locator, Page, Request
+
+#: Height of the browser's window, in pixels.
+SCREEN = 1000
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -41,7 +44,7 @@ def page() -> Iterator[Page]:
             args=["--no-sandbox"],  # CI is root in a container, where the sandbox cannot start
             env=direct,
         )
-        found = browser.new_page(viewport={"width": 1400, "height": 1000})
+        found = browser.new_page(viewport={"width": 1400, "height": SCREEN})
         found.set_default_timeout(60_000)
         yield found
         browser.close()
@@ -74,39 +77,64 @@ def field(page: Page, label: str) -> Locator:
     ).first
 
 
-def fields_of(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Title and description of every field that the form of ``run`` shows."""
+def unfold(form: Page) -> None:
+    """Open every fold of the form, as a user does who wants to see all of it."""
+    closed = form.locator("xpath=//button[normalize-space()='Defaults' and @aria-selected='true']")
+    while closed.count():  # an opened one may bring others
+        button = closed.first.element_handle()
+        closed.first.locator("xpath=following-sibling::button").click()
+        until("the fold is open", lambda: not is_chosen(button))  # noqa: B023
+
+
+def is_chosen(button: ElementHandle) -> bool:
+    """Whether a button of a group is there and chosen."""
+    return button.is_visible() and button.get_attribute("aria-selected") == "true"
+
+
+def fields_of(schema: dict[str, Any]) -> Iterator[str]:
+    """Description of every field that the form of ``run`` shows once it is unfolded."""
     for definition in schema["definitions"].values():
-        for field in definition.get("properties", {}).values():
-            yield field.get("title", ""), field["description"]
+        shown, beside = definition["properties"], definition.get("patternProperties", {})
+        for field in (*shown.values(), *beside.values()):
+            group = field.get("$ref", "").split("/")[-1]
+            yield field.get("description") or schema["definitions"][group]["description"]
 
 
 def flat(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_the_form_shows_every_parameter_with_its_description(
-    form: Page, served: Stack, pictures: Path
-) -> None:
+def test_the_form_is_a_few_screens_tall(form: Page, pictures: Path) -> None:
     form.screenshot(path=pictures / "form.png")
+    box = form.locator(".schema-form-property").first.bounding_box()
+
+    assert box is not None
+    assert box["height"] < 4 * SCREEN
+
+
+def test_the_unfolded_form_shows_every_parameter_with_its_description(
+    form: Page, served: Stack
+) -> None:
+    unfold(form)
     shown = flat(form.inner_text("body"))
 
     schema = served.server.deployment("fine-tune/run")["parameter_openapi_schema"]
-    # Shown once a step is given a compute of its own, and a run a suite of its own.
+    # shown once a step has a compute of its own, or a suite has been added
     optional = {"StepCompute", "FileSuite"}
     schema["definitions"] = {
         name: found for name, found in schema["definitions"].items() if name not in optional
     }
-    missing = [what for _, what in fields_of(schema) if flat(what) not in shown]
+    missing = [what for what in fields_of(schema) if flat(what) not in shown]
     assert missing == []
 
 
 def test_the_form_shows_the_tutorials_defaults(form: Page) -> None:
+    unfold(form)
     values = {
         "Percentage (Optional)": "5",
         "Size (Optional)": "Standard_ND40rs_v2",
-        "Request Timeout Ms (Optional)": "90000",
-        "Max New Tokens (Optional)": "200",
+        "Request timeout (ms) (Optional)": "90000",
+        "Max new tokens (Optional)": "200",
     }
 
     shown = {label: field(form, label).input_value() for label in values}
@@ -135,9 +163,10 @@ def finished(form: Page, served: Stack, pictures: Path) -> str:
     """A run that the form started, at its end: its id."""
     changes = {
         "Percentage (Optional)": "1",
-        "Poll Seconds (Optional)": "1",
-        "Max New Tokens (Optional)": "16",
+        "Max rows (Optional)": "64",
+        "Poll seconds (Optional)": "1",
     }
+    unfold(form)
     for label, value in changes.items():
         field(form, label).fill(value)
     flow_run = submit(form)

@@ -95,7 +95,7 @@ def test_a_second_one_on_its_port_says_what_is_there_and_starts_nothing(
     assert second.wait(60) == 1
     assert (tmp_path / "second").read_text() == (
         f"Port {up.port} of this machine is taken: a Prefect server with its files in "
-        f"{up.folder / 'up' / 'prefect'} answers there. End it, or choose another port.\n"
+        f"{up.folder / 'up' / 'prefect'} answers there. Stop it, or choose another port.\n"
     )
     assert not (tmp_path / "up").exists()
     assert up.process.poll() is None and up.server.serves("fine-tune/run")

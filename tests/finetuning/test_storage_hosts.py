@@ -128,7 +128,7 @@ def test_the_listener_would_have_noticed_a_connection() -> None:
     ],
 )
 def test_an_address_with_more_than_a_host_in_it_is_none(settings: Settings, place: str) -> None:
-    with pytest.raises(DataError, match="is no address"):
+    with pytest.raises(DataError, match="is not an address"):
         open_source(choice(place), settings)
 
 

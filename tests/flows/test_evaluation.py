@@ -121,7 +121,7 @@ def crown_twice(better: Result, first: Result) -> None:
     models.create_or_update(other)
 
     elsewhere = first.registered.model_copy(update={"version": "none"})
-    with pytest.raises(SuiteError, match=f"bear the tag {CHAMPION_TAG}"):
+    with pytest.raises(SuiteError, match=f"have the tag {CHAMPION_TAG}"):
         find_champion(load_settings(), elsewhere)
 
 

@@ -84,7 +84,7 @@ def test_a_bad_suite_is_told_in_the_plan_and_nothing_is_created(
     assert found.plan is None
     told = [one for one in texts(found) if one.startswith("evaluation: ")]
     assert len(told) == 2
-    assert "Suite 'mine' has broken rows: line 1: 'messages[0].content' is no text" in told[0]
+    assert "Suite 'mine' has broken rows: line 1: 'messages[0].content' is not text" in told[0]
     assert "Suite 'none' cannot be read" in told[1]
 
 
@@ -129,9 +129,9 @@ def test_every_gates_error_is_in_one_report(planning: RunningEmulator) -> None:
         ("model", "archived"),
         ("parameters", "Did you mean 'learning_rate'?"),
         ("parameters", "Choose one of 32, 16."),
-        ("parameters", "Parameter 'max_steps' is 'soon': not a number. Give an integer."),
+        ("parameters", "Parameter 'max_steps' is 'soon': not a number. Use an integer."),
         ("compute", "Standard_NC6 is not among"),
-        ("data", "Split train_sft has 1 rows; one step takes 4"),
+        ("data", "Split train_sft has 1 rows; one training step needs 4"),
         ("endpoint", "Standard_D4s_v3 is not among"),
         ("money", "above its budget of 0.01"),
     ):
@@ -157,7 +157,11 @@ def test_a_cards_foreign_defaults_are_dropped_with_a_warning(planning: RunningEm
     [
         ({"model": {"name": "Phi-99"}}, "model", "'Phi-99:latest' is not in registry"),
         ({"data": {"dataset": "nobody/nothing"}}, "data", "is not on the Hub"),
-        ({"data": {"splits": ["train_sft", "test_sft"]}}, "data", "it lacks test_gen"),
+        (
+            {"data": {"splits": ["train_sft", "test_sft"]}},
+            "data",
+            "run.data.splits does not name test_gen",
+        ),
     ],
 )
 def test_one_error_is_enough_to_refuse(
@@ -229,7 +233,7 @@ def test_the_command_prints_the_report_and_ends_with_1_where_there_is_an_error(
 
     assert (refused, held) == (1, 0)
     assert "The plan is refused" in printed and "archived" in printed
-    assert "The plan holds" in capsys.readouterr().out
+    assert "The plan is ready" in capsys.readouterr().out
 
 
 def test_without_a_prefect_server_the_command_plans_the_same(
@@ -278,7 +282,7 @@ def test_a_new_users_env_file_is_all_that_the_command_needs(
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "The plan holds" in done.stdout
+    assert "The plan is ready" in done.stdout
 
 
 def command(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -44,5 +44,6 @@ def plan_of(run: FineTune, **job: Any) -> Plan:
         test=run.test,
         waiting=run.waiting,
         estimate=None,
-        budget=run.budget,
+        budget=run.limit,
+        default_budget=run.budget is None,
     )

@@ -75,4 +75,4 @@ def test_where_azure_does_not_tell_quota_the_gate_says_so(
     found = look_at_compute.fn(settings, ComputeChoice())
 
     assert found.quotas == {}
-    assert "does not tell the quota" in found.findings[0].what
+    assert "does not report the quota" in found.findings[0].what

@@ -115,7 +115,7 @@ def test_where_azure_does_not_tell_rights_the_gate_says_so(
     found = check_credential.fn(settings, FineTune())
 
     assert errors_of(found.findings) == []
-    assert any("does not tell" in one.what for one in found.findings)
+    assert any("does not say" in one.what for one in found.findings)
 
 
 def test_a_refused_token_is_a_credential_error(

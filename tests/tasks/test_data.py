@@ -286,14 +286,14 @@ def test_prepared_data_with_too_few_rows_for_a_step_is_refused(
 ) -> None:
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:7]))
 
-    with pytest.raises(PlanRefused, match="7 rows; one step takes 8"):
+    with pytest.raises(PlanRefused, match="7 rows; one training step needs 8"):
         check(prepared(file))
 
 
 def test_good_prepared_data_is_looked_at_whole(stage: RunningEmulator, file: Path) -> None:
     found = check(prepared(file))
 
-    assert any("16 rows, of which all were looked at" in one.what for one in found)
+    assert any("16 rows, all of them checked" in one.what for one in found)
 
 
 def prepared(file: Path) -> PreparedData:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.core.exceptions import HttpResponseError
 from prefect.logging import disable_run_logger
 
 from finetuning.azure import naming
@@ -92,12 +93,15 @@ def wait_for_the_end(settings: Settings, name: str) -> None:
         open_client(settings).jobs.stream(name)
 
 
-def plan_of(job: str, *, endpoint: str = "none", budget: float | None = None) -> Plan:
+def plan_of(
+    job: str, *, endpoint: str = "none", budget: float | None = None, default: bool = False
+) -> Plan:
     run = FineTune()
     nodes = Nodes(size="Standard_ND40rs_v2", count=2)
     return Plan(
         recipe=run.recipe, data=run.data, test=run.test, waiting=run.waiting, estimate=None,
-        budget=budget, compute=ComputePlan(choice=run.compute, allowed=None),
+        budget=budget, default_budget=default,
+        compute=ComputePlan(choice=run.compute, allowed=None),
         registration=Registration(name="m", version=naming.model_version("k")),
         serving=Serving(
             endpoint=endpoint, choice=run.endpoint, nodes=Nodes(size="Standard_NC6s_v3")
@@ -191,6 +195,58 @@ def test_the_budget_ends_a_run_that_the_history_does_not_know(
 
     with pytest.raises(BudgetExceeded, match="training"):
         spending()
+
+
+def refuse_history(here: RunningEmulator) -> None:
+    here.add_fault(kind="status", method="GET", path="/children", status=403, times=0)
+
+
+def test_a_budget_that_was_chosen_ends_a_run_whose_history_is_refused(
+    here: RunningEmulator, job: str
+) -> None:
+    refuse_history(here)
+
+    with pytest.raises(HttpResponseError):
+        Spending(load_settings(), plan_of(job, budget=1e9))()
+
+
+def test_a_default_budget_does_not_end_a_run_whose_history_is_refused(
+    here: RunningEmulator, job: str
+) -> None:
+    refuse_history(here)
+    settings = load_settings()
+    now = later(job, settings, 3600)
+    spending = Spending(settings, plan_of(job, budget=1e9, default=True), now=lambda: now)
+
+    spending()
+
+    (line,) = spending.meter.lines(now)
+    assert (line.what, line.node_hours) == (WHOLE_JOB, pytest.approx(2))
+
+
+def test_a_default_budget_is_held_though_the_history_is_refused(
+    here: RunningEmulator, job: str
+) -> None:
+    refuse_history(here)
+    settings = load_settings()
+    plan = plan_of(job, budget=1.0, default=True)
+    spending = Spending(settings, plan, now=lambda: later(job, settings, WEEK_S))
+
+    with pytest.raises(BudgetExceeded, match="training"):
+        spending()
+
+
+def test_a_history_that_is_refused_later_leaves_the_steps_that_are_known(
+    here: RunningEmulator, job: str
+) -> None:
+    spending = Spending(load_settings(), plan_of(job, budget=1e9, default=True))
+    spending()
+    refuse_history(here)
+
+    spending()
+
+    lines = spending.meter.lines(spending.now())
+    assert [line.what for line in lines] == ["training: ft_nlp_common_validation"]
 
 
 def test_once_the_steps_are_known_they_replace_the_jobs_own_time(

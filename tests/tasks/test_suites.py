@@ -41,7 +41,7 @@ def test_the_suite_that_comes_along_is_read(settings: Settings, nothing_is_writt
 @pytest.mark.parametrize(
     "content, said",
     [
-        ("{", "Suite 'mine' has broken rows: line 1: it is no JSON"),
+        ("{", "Suite 'mine' has broken rows: line 1: it is not JSON"),
         ('{"messages": [{"role": "user", "content": "Hi"}]}', "has no reference"),
         ("", "Suite 'mine' has no rows"),
         (None, "Suite 'mine' cannot be read: .*No such file"),

@@ -269,7 +269,7 @@ def _blob(place: str, settings: Settings | None) -> BlobClient:
     if found := DATASTORE.match(place):
         return _in_datastore(found["store"], found["path"], settings)
     raise DataError(
-        f"'{place}' is no address: az://container@account.blob.core.windows.net/path, or "
+        f"'{place}' is not an address: az://container@account.blob.core.windows.net/path, or "
         "azureml://datastores/name/paths/path."
     )
 

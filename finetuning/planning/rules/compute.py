@@ -58,7 +58,6 @@ def check_compute(
 class SizeRule:
     """What a VM size must be for one purpose, and the parameter that chooses it."""
 
-    done: str
     doing: str
     parameter: str
 
@@ -68,13 +67,13 @@ class SizeRule:
         """Hold a size against allow-list and region; return it as the region lists it."""
         if allowed is not None and name.lower() not in [size.lower() for size in allowed]:
             report.error(
-                f"VM size {name} is not among those on which this model can be {self.done}: "
+                f"VM size {name} is not allowed for {self.doing} this model. Allowed sizes: "
                 f"{', '.join(allowed)}.",
                 f"Choose one of them with {self.parameter}.",
             )
         if allowed is None and name.lower() in K80:
             report.error(
-                f"VM size {name} has K80 cards, which are not supported any more.",
+                f"VM size {name} has K80 cards, which are no longer supported.",
                 f"Choose another with {self.parameter}.",
             )
         return self.check_offered(name, allowed, facts, report)
@@ -87,8 +86,7 @@ class SizeRule:
         if size is None and facts.sizes:
             report.error(
                 f"VM size {name} is not offered in this workspace's region.",
-                f"Choose one that is, with {self.parameter}: "
-                f"{', '.join(_gpu_sizes(facts, allowed))}.",
+                f"Choose another with {self.parameter}: {', '.join(_gpu_sizes(facts, allowed))}.",
             )
         return size
 
@@ -110,7 +108,7 @@ def check_training_size(
     parameter: str = SIZE,
 ) -> None:
     """Say what speaks against fine-tuning on nodes of a size."""
-    rule = SizeRule("fine-tuned", "fine-tuning", parameter)
+    rule = SizeRule("fine-tuning", parameter)
     size = rule.check(name, card.finetune_sizes, facts, report)
     if size is None:
         return
@@ -155,9 +153,8 @@ def _check_existing(
     check_state(found, report)
     if found.size.lower() != choice.size.lower():
         report.warn(
-            f"Cluster '{found.name}' is there already and has size {found.size}, "
-            f"not {choice.size}.",
-            "Its own size counts; choose another run.compute.name for another size.",
+            f"Cluster '{found.name}' already exists with size {found.size}, not {choice.size}.",
+            "The run uses it as it is. For another size, choose another run.compute.name.",
         )
     if choice.steps.finetune is None:
         _check_node_count(found.max_nodes, nodes.count, f"Cluster '{found.name}'", report)
@@ -166,7 +163,7 @@ def _check_existing(
     if found.idle_seconds is not None and found.idle_seconds > LONG_IDLE_MINUTES * 60:
         report.warn(
             f"Cluster '{found.name}' keeps an idle node for {found.idle_seconds / 60:.0f} minutes, "
-            "which bill.",
+            "which you pay for.",
             "Lower its idle time before scale-down in the studio.",
         )
 
@@ -190,7 +187,7 @@ def _check_new(choice: ComputeChoice, facts: ComputeFacts, nodes: Nodes, report:
     if not choice.may_create:
         report.error(
             f"Cluster '{choice.name}' is not in the workspace, and the run may not create it.",
-            "Create it, or run with run.compute.may_create.",
+            "Create it, or set run.compute.may_create.",
         )
         return
     if choice.steps.finetune is None:
@@ -213,18 +210,18 @@ def _check_quota(choice: ComputeChoice, facts: ComputeFacts, report: Report) -> 
     need = f"Cluster '{choice.name}' of {choice.max_nodes} x {choice.size} needs {needed} vCPUs"
     if len(refusals) == tiers:
         report.error(
-            f"{need}; the quota is less ({'; '.join(refusals)}).",
-            "Ask for quota, lower run.compute.max_nodes, or choose another size.",
+            f"{need}; the quota is too small ({'; '.join(refusals)}).",
+            "Request more quota, lower run.compute.max_nodes, or choose another size.",
         )
     elif refusals and refusals[0].startswith("dedicated"):
         report.warn(
-            f"{need}; the quota is less ({refusals[0]}).",
+            f"{need}; the quota is too small ({refusals[0]}).",
             "It would be created with low-priority nodes, which may be pre-empted.",
         )
     elif dedicated is not None and choice.tier != "low_priority" and needed > dedicated.free:
         report.warn(
             f"{need}; {dedicated.used} of {dedicated.limit} of {size.family} are in use.",
-            "The job may wait in the queue until others give nodes back.",
+            "The job may have to wait until other jobs end.",
         )
 
 
@@ -247,9 +244,9 @@ def _refused_tiers(
 def note_unmatched(size: NodeSize, report: Report) -> None:
     """Say that Azure lists no quota that can be the size's."""
     report.note(
-        f"Azure lists no quota that could be that of {size.name} (family {size.family or 'unknown'}"
-        "), so it is not checked.",
-        "Look it up in the studio before a large run.",
+        f"Azure lists no quota for {size.name} (family {size.family or 'unknown'}), so it was not "
+        "checked.",
+        "Check it in the studio before a large run.",
     )
 
 
@@ -260,7 +257,7 @@ def _check_steps(choice: ComputeChoice, facts: ComputeFacts, report: Report) -> 
             continue
         if found.cluster == "serverless":
             if step != "finetune":  # the fine-tune's own size is judged with the model's card
-                rule = SizeRule("used", "using", place)
+                rule = SizeRule("using", place)
                 rule.check_offered(found.instance_type or "", None, facts, report)
         elif found.cluster not in facts.clusters:
             report.error(

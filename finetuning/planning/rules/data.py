@@ -25,9 +25,9 @@ def check_data(
         _check_split(facts, max_bad_share, report)
     if train in splits and splits[train].rows < rows_per_step:
         report.error(
-            f"Split {train} has {splits[train].rows} rows; one step takes {rows_per_step} "
+            f"Split {train} has {splits[train].rows} rows; one training step needs {rows_per_step} "
             "(batch x accumulation x GPUs x nodes).",
-            "Take a larger percentage of the data, or a smaller batch.",
+            "Use a larger percentage of the data, or a smaller batch.",
         )
     if train in splits and test in splits:
         _check_overlap(splits[train], splits[test], report)
@@ -37,11 +37,11 @@ def _check_split(facts: SplitFacts, max_bad_share: float, report: Report) -> Non
     seen = facts.survey
     looked = "all" if facts.complete else f"the first {seen.rows}"
     report.note(
-        f"Split {facts.name}: {facts.rows} rows, of which {looked} were looked at; "
-        f"{seen.tokens_per_row:.0f} tokens a row, {seen.longest} in the longest (estimated)."
+        f"Split {facts.name}: {facts.rows} rows, {looked} of them checked. About "
+        f"{seen.tokens_per_row:.0f} tokens per row, {seen.longest} in the longest."
     )
     if facts.rows == 0:
-        report.error(f"Split {facts.name} has no rows.", "Take a larger percentage of the data.")
+        report.error(f"Split {facts.name} has no rows.", "Use a larger percentage of the data.")
     if seen.malformed:
         _check_malformed(facts, max_bad_share, report)
     for count, what, change in (
@@ -49,17 +49,17 @@ def _check_split(facts: SplitFacts, max_bad_share: float, report: Report) -> Non
         (
             seen.not_alternating,
             "whose roles do not alternate from user to assistant",
-            "Chat templates may refuse them; fix or filter them.",
+            "Some chat templates reject them. Fix them, or filter them out.",
         ),
         (
             seen.over_long,
             "longer than max_seq_length",
-            "Their ends are cut off; raise max_seq_length, or filter them.",
+            "They will be truncated. Raise max_seq_length, or filter them out.",
         ),
         (
             seen.secrets,
             "with what looks like a password or key",
-            "Look at them before a model learns them.",
+            "Check them before a model learns them.",
         ),
     ):
         if count:
@@ -72,7 +72,7 @@ def _check_malformed(facts: SplitFacts, max_bad_share: float, report: Report) ->
     say(
         f"Split {facts.name} has {seen.malformed} of {seen.rows} malformed rows: "
         f"{'; '.join(seen.malformed_first)}.",
-        "A row is {prompt: text, messages: [{role, content}], prompt_id: text}.",
+        "A row should be {prompt: text, messages: [{role, content}], prompt_id: text}.",
     )
 
 
@@ -81,5 +81,5 @@ def _check_overlap(train: SplitFacts, test: SplitFacts, report: Report) -> None:
     if same:
         report.warn(
             f"{same} conversations are in both {train.name} and {test.name}.",
-            "The evaluation looks better than the model is; take them out of one of the two.",
+            "The evaluation will look better than the model is. Remove them from one of the two.",
         )

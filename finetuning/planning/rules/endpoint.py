@@ -10,7 +10,7 @@ from finetuning.planning.quotas import quota_of, reserved_instances
 from finetuning.planning.rules.compute import SizeRule, check_minimum, note_unmatched
 
 PARAMETER = "run.endpoint.instance_type"
-SERVED = SizeRule("served", "serving", PARAMETER)
+SERVED = SizeRule("serving", PARAMETER)
 
 
 def check_endpoint(
@@ -31,9 +31,9 @@ def check_endpoint(
         _check_quota(size, choice.instance_count, facts, report)
     if choice.keep:
         report.warn(
-            f"Endpoint '{serving.endpoint}' is kept after the run and bills for up to "
+            f"Endpoint '{serving.endpoint}' stays after the run. You pay for it for up to "
             f"{choice.keep_hours:g} hours, counted from its deployment.",
-            "Delete it when you are done; the reaper does so at its expiry.",
+            "Delete it when you are done. The reaper deletes it when it expires.",
         )
 
 
@@ -41,12 +41,14 @@ def _check_name(name: str, key: str, found: EndpointFacts, report: Report) -> No
     if not found.taken:
         return
     if found.run_key == key:
-        report.note(f"Endpoint '{name}' is this run's own from an earlier try; it is adopted.")
+        report.note(
+            f"Endpoint '{name}' was created by an earlier attempt of this run. It is used again."
+        )
         return
-    owner = f"run {found.run_key}" if found.run_key else "somebody else"
+    owner = f"run {found.run_key}" if found.run_key else "someone else"
     report.error(
-        f"Endpoint '{name}' is there already and belongs to {owner}.",
-        "Choose another run.endpoint.name, or leave it empty to have one derived from the run.",
+        f"Endpoint '{name}' already exists and belongs to {owner}.",
+        "Choose another run.endpoint.name, or leave it empty.",
     )
 
 
@@ -67,10 +69,10 @@ def _check_quota(size: NodeSize, count: int, facts: ComputeFacts, report: Report
     if needed > quota.limit:
         report.error(
             f"{need}; the quota of {size.family} is {quota.limit}.",
-            f"Ask for quota, or choose another {PARAMETER}.",
+            f"Request more quota, or choose another {PARAMETER}.",
         )
     elif needed > quota.free:
         report.warn(
             f"{need}; {quota.used} of {quota.limit} of {size.family} are in use.",
-            "The deployment may be refused; free some, or choose another size.",
+            "The deployment may be refused. Free some quota, or choose another size.",
         )

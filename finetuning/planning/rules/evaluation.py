@@ -19,19 +19,19 @@ def check_evaluation(
         rows[OWN] = min(choice.own.rows, there)
     if not rows:
         report.error(
-            "The run is to be evaluated, and no suite can be asked.",
+            "The run is to be evaluated, but it has no suite.",
             "Set run.evaluation.own.rows or a suite, or run.evaluation.compare to off.",
         )
     for name, count in rows.items():
         if count < LEAST_ROWS:
             report.warn(
-                f"Suite '{name}' has {count} rows; fewer than {LEAST_ROWS} prove nothing, so the "
-                "model will be held.",
-                "Give it more rows, or take a larger percentage of the data.",
+                f"Suite '{name}' has {count} rows. Fewer than {LEAST_ROWS} prove nothing, so the "
+                "verdict will be hold.",
+                "Add rows, or use a larger percentage of the data.",
             )
     report.note(
         f"The endpoint answers {sum(rows.values())} questions of up to {choice.max_new_tokens} "
-        f"tokens, {choice.concurrency} at a time, before it is deleted: its nodes bill for that "
-        "time, which the budget counts and the estimate does not. The champion's answers are the "
-        "kept ones: there is no deployment more."
+        f"tokens, {choice.concurrency} at a time, before it is deleted. You pay for that time: the "
+        "budget includes it, the estimate does not. The champion's saved answers are used, so it "
+        "is not deployed again."
     )

@@ -27,13 +27,13 @@ def check_model_card(
         report.warn(
             f"The card of {model} has a field '{problem.field}' that cannot be read: "
             f"{problem.why}.",
-            "It is left out; look at the card in the catalogue.",
+            "It is ignored. See the model's card in the catalogue.",
         )
     if not card.fine_tunes(recipe.card_tasks):
         tasks = ", ".join(card.finetune_tasks or ()) or "none"
         report.error(
             f"{model} cannot be fine-tuned for {recipe.title} (its card's tasks: {tasks}).",
-            "Choose a model that the catalogue offers for fine-tuning of this kind.",
+            "Choose a model that the catalogue offers for this kind of fine-tuning.",
         )
     if card.archived:
         _outdated(report, choice, f"{model} is archived.")
@@ -49,11 +49,11 @@ def check_model_card(
                 f"{model} retires for {what} on {day}, in {days} days.",
                 "Move to a newer model before then.",
             )
-    report.note(f"{model} is pinned; its licence: {card.licence or 'the card names none'}.")
+    report.note(f"{model} is pinned. Licence: {card.licence or 'not named on its card'}.")
 
 
 def _outdated(report: Report, choice: ModelChoice, what: str) -> None:
     if choice.allow_retired:
-        report.warn(what, "You asked for it with run.model.allow_retired.")
+        report.warn(what, "run.model.allow_retired allows it.")
     else:
-        report.error(what, "Choose a live model or version, or set run.model.allow_retired.")
+        report.error(what, "Choose a current model or version, or set run.model.allow_retired.")

@@ -56,7 +56,7 @@ def test_a_refused_discovery_document_is_told_with_its_status(
     )
 
     with (
-        pytest.raises(CredentialError, match=r"Look: Azure gave HTTP 403 .*not for you"),
+        pytest.raises(CredentialError, match=r"Look: Azure returned HTTP 403 .*not for you"),
         service_errors("Look"),
     ):
         get_steps(settings, "a-job")

@@ -291,7 +291,7 @@ def test_a_private_dataset_is_read_with_the_token_from_its_usual_place(
         ({"splits": ("valid",)}, "'valid' is not in .* train_sft, test_sft, train_gen, test_gen"),
         ({"columns": {"messages": "talk"}}, "'talk' is not in .* prompt, prompt_id, messages"),
         ({"filters": {"language_column": "lang", "languages": ["en"]}}, "Column 'lang'"),
-        ({"percentage": 0.01}, "is not one row. Raise run.data.percentage"),
+        ({"percentage": 0.01}, "is less than one row. Raise run.data.percentage"),
     ],
 )
 def test_what_is_not_there_is_named_with_what_is(

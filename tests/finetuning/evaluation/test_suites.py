@@ -48,16 +48,16 @@ def test_an_answer_at_the_end_is_the_reference_and_is_not_asked() -> None:
 @pytest.mark.parametrize(
     "bad, metric, said",
     [
-        ("{", "rouge_l", "line 1: it is no JSON"),
-        ("7", "rouge_l", "line 1: it is no JSON object"),
-        ('{"messages": []}', "rouge_l", "'messages' is no list"),
-        ('{"messages": [{"role": "user"}]}', "rouge_l", r"'messages\[0\].content' is no text"),
+        ("{", "rouge_l", "line 1: it is not JSON"),
+        ("7", "rouge_l", "line 1: it is not a JSON object"),
+        ('{"messages": []}', "rouge_l", "'messages' is not a list"),
+        ('{"messages": [{"role": "user"}]}', "rouge_l", r"'messages\[0\].content' is not text"),
         ('{"messages": [{"role": "x", "content": "y"}]}', "exact", r"role' is not one of"),
         (line("Hi"), "chrf", "no reference, which the metric 'chrf' needs"),
         (line("Hi", reference=" "), "chrf", "no reference"),
         (line("Hi", reference="yes"), "check", "no 'check'"),
-        (line("Hi", check={"regex": "("}), "check", "its regex is none"),
-        (line("Hi", check={"json": {"type": "no such"}}), "check", "JSON schema is none"),
+        (line("Hi", check={"regex": "("}), "check", "its regex is not valid"),
+        (line("Hi", check={"json": {"type": "no such"}}), "check", "JSON schema is not valid"),
         (line("Hi", check={"regex": "a", "json": {}}), "check", "no 'check' of one"),
         (
             json.dumps({"messages": [{"role": "assistant", "content": "x"}], "reference": "y"}),

@@ -73,8 +73,8 @@ def test_a_runs_own_parameters_are_not_the_apis(tmp_path: Path) -> None:
         (["--data.percentage", "0"], "run.data.percentage: Input should be greater than 0"),
         (["--data.percentage", "much"], "run.data.percentage: "),
         (["--data.take", "tail"], "run.data.take: Input should be 'head' or 'sample'"),
-        (["--parameters.other", "nonsense"], "--parameters.other: several values"),
-        (["--data", "{"], "--data: several values"),
+        (["--parameters.other", "nonsense"], "--parameters.other: give several values"),
+        (["--data", "{"], "--data: give several values"),
         (["--run", "none.json"], "none.json cannot be read"),
     ],
 )
@@ -89,11 +89,11 @@ def test_a_bad_value_is_a_sentence_with_the_fields_name(argv: list[str], said: s
     ("content", "said"),
     [
         ("{", "cannot be read as JSON"),
-        ("[]", "holds no run"),
-        ('{"run": 3}', "holds no run"),
-        ('{"modle": {}}', "run.modle: there is no such field. Did you mean 'model'?"),
+        ("[]", "does not hold a run"),
+        ('{"run": 3}', "does not hold a run"),
+        ('{"modle": {}}', "run.modle: no such field. Did you mean 'model'?"),
         ('{"model": {"nmae": "x"}}', "run.model.nmae: .* Did you mean 'name'?"),
-        ('{"test": {"xyz": 1}}', r"run.test.xyz: there is no such field\.$"),
+        ('{"test": {"xyz": 1}}', r"run.test.xyz: no such field\.$"),
         ('{"model": 3, "data": {"seed": -1}}', "run.data.seed: "),
     ],
 )
@@ -110,7 +110,11 @@ def test_a_bad_file_is_a_sentence(content: str, said: str, tmp_path: Path) -> No
     [
         (["--modle.name", "x"], "Did you mean --model.name?"),
         (["--data.percent=1"], "Did you mean --data.percentage?"),
-        (["nonsense"], "unrecognized arguments: nonsense"),
+        (["nonsense"], "unrecognized arguments: nonsense. --help lists the options."),
+        (
+            ["--set", "nonsense"],
+            "unrecognized arguments: --set nonsense. --help lists the options.",
+        ),
         (["--budget"], "expected one argument"),
     ],
 )
@@ -134,4 +138,4 @@ def test_help_begins_with_a_line_of_usage_and_groups_the_fields(
     assert ended.value.code == 0
     assert printed.startswith("usage: python -m flows.plan [--run FILE] [--FIELD VALUE ...]")
     assert "Plan a fine-tune." in printed
-    assert "data options:\n  Which conversations to train and test on." in printed
+    assert "data options:\n  The conversations to train and test on." in printed

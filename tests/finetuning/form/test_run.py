@@ -49,8 +49,7 @@ BAD: list[tuple[str, Any]] = [
     ("test.max_new_tokens", 0),
     ("deadlines.training_minutes", 0),
     ("deadlines.poll_seconds", 0),
-    ("budget", 0),
-    ("key", ""),
+    ("budget", -1),
     ("unknown", 1),
 ]
 

@@ -185,7 +185,7 @@ def test_a_wrong_value_of_the_cards_is_left_out_and_the_next_in_line_counts() ->
     [
         ({"num_train_epochs": "abc"}, ["num_train_epochs", "'abc'", "an integer", "at least 1"]),
         ({"deepspeed_stage": "7"}, ["deepspeed_stage", "'7'", "2, 3"]),
-        ({"num_train_epochs": 0}, ["num_train_epochs", "0", "below its least value, 1"]),
+        ({"num_train_epochs": 0}, ["num_train_epochs", "0", "below the minimum of 1"]),
         ({"learning_rate": 0}, ["learning_rate is 0", "above 0"]),
         ({"compute_finetune": "mine"}, ["compute_finetune", "run.compute.steps.finetune"]),
         ({"mlflow_model_path": "x"}, ["mlflow_model_path", "run.model"]),
@@ -195,8 +195,8 @@ def test_a_wrong_value_of_the_cards_is_left_out_and_the_next_in_line_counts() ->
             {"apply_early_stopping": True, "evaluation_strategy": "disable"},
             ["Early stopping", "evaluation_strategy"],
         ),
-        ({"gradient_accumulation_steps": 0}, ["gradient_accumulation_steps is 0", "at least 1"]),
-        ({"lora_r": 0}, ["lora_r is 0", "at least 1"]),
+        ({"gradient_accumulation_steps": 0}, ["gradient_accumulation_steps is 0", "1 or more"]),
+        ({"lora_r": 0}, ["lora_r is 0", "1 or more"]),
         ({"evaluation_strategy": "steps", "eval_steps": 0}, ["evaluation_strategy", "eval_steps"]),
         ({"validation_file_path": 5}, ["validation_file_path", "5", "uri_file"]),
     ],
@@ -219,7 +219,7 @@ def test_a_required_input_that_nothing_gives_is_an_error() -> None:
 
     found = settle(RECIPE, declared, user={}, card={})
 
-    assert "needs 'corpus'" in errors(found)[0]
+    assert "requires 'corpus'" in errors(found)[0]
 
 
 def test_a_learning_rate_outside_the_cards_range_is_a_warning() -> None:

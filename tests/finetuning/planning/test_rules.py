@@ -19,7 +19,7 @@ from finetuning.planning.facts import (
     Quota,
     SplitFacts,
 )
-from finetuning.planning.findings import Finding, Report
+from finetuning.planning.findings import Finding, Report, errors
 from finetuning.planning.model_card import ModelCard, read_card
 from finetuning.planning.plan import Serving
 from finetuning.planning.prices import Nodes, Work, estimate, load_prices
@@ -141,7 +141,7 @@ def test_a_cluster_that_failed_is_refused_with_azures_reason() -> None:
 def test_an_existing_clusters_own_size_counts() -> None:
     facts = region(clusters=cluster(size="Standard_NC24s_v3"))
 
-    assert "Standard_NC24s_v3 is not among" in on_compute(facts=facts)[0]
+    assert "Standard_NC24s_v3 is not allowed" in on_compute(facts=facts)[0]
     assert "has size Standard_NC24s_v3" in on_compute(facts=facts, level="warning")[0]
 
 
@@ -208,7 +208,7 @@ def test_a_serverless_fine_tune_is_held_against_the_card() -> None:
 
     found = on_compute({"steps": {"finetune": step}})
 
-    assert "Standard_NC24s_v3 is not among" in found[0]
+    assert "Standard_NC24s_v3 is not allowed" in found[0]
 
 
 def model_findings(name: str, version: str, **choice: Any) -> list[Finding]:
@@ -291,21 +291,21 @@ def test_the_tutorials_endpoint_will_do() -> None:
 def test_an_instance_type_outside_the_allow_list_is_refused_not_printed() -> None:
     found = on_endpoint({"instance_type": "Standard_D4s_v3"})
 
-    assert "Standard_D4s_v3 is not among" in found[0]
+    assert "Standard_D4s_v3 is not allowed" in found[0]
     assert "run.endpoint.instance_type" in found[0]
 
 
 def test_somebody_elses_endpoint_is_left_alone() -> None:
     found = on_endpoint(taken=EndpointFacts(taken=True, run_key="other"))
 
-    assert "'mine' is there already and belongs to run other" in found[0]
+    assert "'mine' already exists and belongs to run other" in found[0]
 
 
 def test_the_runs_own_endpoint_is_adopted() -> None:
     taken = EndpointFacts(taken=True, run_key="key")
 
     assert on_endpoint(taken=taken) == []
-    assert "adopted" in on_endpoint(taken=taken, level="note")[0]
+    assert "used again" in on_endpoint(taken=taken, level="note")[0]
 
 
 def test_an_endpoint_beyond_the_quota_is_refused() -> None:
@@ -317,7 +317,7 @@ def test_an_endpoint_beyond_the_quota_is_refused() -> None:
 
 
 def test_a_kept_endpoint_is_warned_of() -> None:
-    assert "bills" in on_endpoint({"keep": True}, level="warning")[0]
+    assert "You pay for it" in on_endpoint({"keep": True}, level="warning")[0]
 
 
 def split(name: str, rows: int, **seen: Any) -> SplitFacts:
@@ -333,7 +333,7 @@ def on_data(*splits: SplitFacts, step: int = 8, level: str = "error") -> list[st
 def test_too_few_rows_for_one_step_are_refused() -> None:
     found = on_data(split("train", 7))
 
-    assert "7 rows" in found[0] and "takes 8" in found[0]
+    assert "7 rows" in found[0] and "needs 8" in found[0]
 
 
 def test_a_split_without_rows_is_refused() -> None:
@@ -341,7 +341,7 @@ def test_a_split_without_rows_is_refused() -> None:
 
 
 def test_many_malformed_rows_are_refused_and_few_are_warned_of() -> None:
-    first = ["row 3: field 'prompt' is no text"]
+    first = ["row 3: field 'prompt' is not text"]
 
     many = on_data(split("train", 1000, malformed=11, malformed_first=first))
     few = on_data(split("train", 1000, malformed=10, malformed_first=first), level="warning")
@@ -378,6 +378,8 @@ def test_a_budget_below_the_estimate_is_refused() -> None:
     cost = estimate(load_prices(), "Phi-3-mini", work, nodes, Nodes(size="Standard_NC6s_v3"))
 
     assert "above its budget of 1.00" in said(lambda report: check_money(cost, 1.0, report))[0]
+    default = said(lambda report: check_money(cost, 1.0, report, by_default=True))
+    assert "above its default budget of 1.00" in default[0]
     assert said(lambda report: check_money(cost, cost.total + 1, report)) == []
     assert said(lambda report: check_money(cost, None, report)) == []
 
@@ -387,8 +389,19 @@ def test_a_budget_that_cannot_be_held_is_refused() -> None:
     unknown = Nodes(size="Standard_X1")
     cost = estimate(load_prices(), "Phi-3-mini", work, unknown, unknown)
 
-    assert "cannot be held" in said(lambda report: check_money(cost, 5.0, report))[0]
+    assert "cannot be enforced" in said(lambda report: check_money(cost, 5.0, report))[0]
     assert said(lambda report: check_money(cost, None, report)) == []
+
+
+def test_a_default_budget_that_cannot_be_held_is_a_warning() -> None:
+    work, unknown = Work(train_tokens=1, train_rows=1), Nodes(size="Standard_X1")
+    cost = estimate(load_prices(), "Phi-3-mini", work, unknown, unknown)
+    report = Report("money")
+
+    check_money(cost, 200.0, report, by_default=True)
+
+    assert errors(report.findings) == []
+    assert "cannot be enforced" in report.findings[0].what
 
 
 def test_rights_are_held_against_actions_and_not_actions() -> None:
