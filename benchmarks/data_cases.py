@@ -56,7 +56,7 @@ def floor(percentage: int, folder: Path) -> dict[str, Any]:
 
     choice = DataChoice(percentage=percentage)
     source = open_source(choice)
-    splits = [source.split(name) for name in choice.splits]
+    splits = [source.split(name) for name in choice.names]
     readings = chain.from_iterable(
         split.readings(select(choice, split.rows), choice) for split in splits
     )

@@ -1,13 +1,13 @@
-"""The fine-tune that is measured: the tutorial's parameters, with eight short training steps."""
+"""The fine-tune that is measured: the default preset, with eight short training steps."""
 
 from __future__ import annotations
 
 from typing import Any
 
 DATASET = "HuggingFaceH4/ultrachat_200k"
-MODEL = "Phi-3-mini-4k-instruct"
-CLUSTER = "gpu-cluster-big"
-SIZE = "Standard_ND40rs_v2"
+MODEL = "Phi-4"
+CLUSTER = "gpu-cluster-a100"
+SIZE = "Standard_NC24ads_A100_v4"
 PERCENTAGE = 5
 #: Of the full dataset's rows where whole runs are measured.
 SCALE = 0.05

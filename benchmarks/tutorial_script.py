@@ -162,8 +162,9 @@ def deploy(workspace: Any, endpoint: str, model: str) -> None:
     from azure.ai.ml.entities import ManagedOnlineDeployment, OnlineRequestSettings, ProbeSettings
 
     wanted = ManagedOnlineDeployment(
-        name=DEPLOYMENT, endpoint_name=endpoint, model=model, instance_type="Standard_NC6s_v3",
-        instance_count=1, liveness_probe=ProbeSettings(initial_delay=600),
+        name=DEPLOYMENT, endpoint_name=endpoint, model=model,
+        instance_type="Standard_NC24ads_A100_v4", instance_count=1,
+        liveness_probe=ProbeSettings(initial_delay=600),
         request_settings=OnlineRequestSettings(request_timeout_ms=90_000),
     )  # fmt: skip
     workspace.online_deployments.begin_create_or_update(wanted).wait()

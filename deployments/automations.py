@@ -29,7 +29,7 @@ from prefect.exceptions import ObjectNotFound
 from deployments.declared import declarations
 from deployments.events import JOB_ENDED
 from flows.lifecycle.environment import need_server
-from flows.lifecycle.events import BUDGET_EXCEEDED, ENDPOINT_EXPIRED
+from flows.lifecycle.events import BUDGET_EXCEEDED, ENDPOINT_EXPIRED, MODEL_RETIRES
 from flows.lifecycle.suspension import RESUMER
 
 FINE_TUNE, REAPER = "fine-tune", "reap/every-15-minutes"
@@ -141,6 +141,12 @@ def automations(alarm: Alarm, reaper: Any, limits: Limits) -> list[AutomationCor
             name="fine-tune: over budget",
             description="A run was ended because it had spent more than run.budget.",
             trigger=EventTrigger(match={}, expect={BUDGET_EXCEEDED}, posture=Posture.Reactive),
+            actions=[alarm],
+        ),
+        AutomationCore(
+            name="fine-tune: a scheduled run's model retires",
+            description="While its schedule plans further runs: choose the successor before then.",
+            trigger=EventTrigger(match={}, expect={MODEL_RETIRES}, posture=Posture.Reactive),
             actions=[alarm],
         ),
         AutomationCore(

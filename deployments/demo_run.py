@@ -1,4 +1,4 @@
-"""The fine-tune that ``make demo`` runs: the tutorial's, cut down to minutes on two CPU cores.
+"""The fine-tune that ``make demo`` runs: the default preset, cut down to minutes on two CPU cores.
 
 ``python -m deployments.demo_run RESULT.json`` runs the flow in this process and leaves its result,
 and the seconds that each of its steps took, as JSON.
@@ -17,7 +17,7 @@ from flows.lifecycle.events import step_seconds
 
 #: The flow's parameter, which the flow itself validates.
 RUN: dict[str, Any] = {
-    # Two rows for each of the 8 GPUs that a node of the tutorial's cluster has.
+    # Eight steps an epoch on the one GPU of the default preset's node.
     "data": {"percentage": 5, "max_rows": 16},
     "parameters": {
         "num_train_epochs": 2,

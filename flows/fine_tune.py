@@ -8,9 +8,10 @@ from finetuning.form.results import Result, Served, Trained
 from finetuning.form.run import FineTune
 from finetuning.form.verdict import Verdict
 from finetuning.planning.plan import Plan
-from finetuning.recipes import find_recipe
+from finetuning.recipes import recipe_for
 from flows.lifecycle.cleanup import Guard, guarded
 from flows.lifecycle.context import FINE_TUNE, named_once, run_context
+from flows.lifecycle.events import tell_of_retirement
 from flows.lifecycle.supervised import SUPERVISED
 from flows.lifecycle.suspension import refuse_to_suspend_alone, suspend_while_training
 from tasks.compute import ensure_compute
@@ -41,6 +42,7 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
     with guarded(context, run) as guard:
         connect(context, again=context.begun_before)
         plan = guard.follow(settle_plan(context, run))  # every gate; an error creates nothing
+        tell_of_retirement(plan)
         trained = train(context, plan, guard, then_serve=True)
         served = serve(context, plan, trained, guard)
         verdict = judge(context, plan, trained, guard)
@@ -88,7 +90,7 @@ def serve(context: RunContext, plan: Plan, trained: Trained, guard: Guard) -> Se
     endpoint = guard.begin_endpoint().result()
     guard.serving_began()
     deployment = deploy_model(context, plan.serving, trained.registered.id, guard.watch)
-    asked = fetch_data(context, trained.data, find_recipe(plan.recipe).splits.asked)
+    asked = fetch_data(context, trained.data, recipe_for(plan.recipe, plan.data).splits.asked)
     answers = test_endpoint(context, plan, deployment, asked, guard.spending)
     return Served(endpoint=endpoint, endpoint_kept=plan.serving.choice.keep, answers=answers)
 

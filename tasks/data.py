@@ -28,7 +28,7 @@ from prefect.context import TaskRunContext
 
 from finetuning.azure.settings import Settings
 from finetuning.conversations.rows import to_lines
-from finetuning.conversations.selection import select
+from finetuning.conversations.selection import part, select
 from finetuning.conversations.sources import Source, open_source
 from finetuning.conversations.survey import NAMED, read_lines, survey
 from finetuning.conversations.write import digest_of_inputs, prepare
@@ -38,7 +38,7 @@ from finetuning.planning.facts import SplitFacts
 from finetuning.planning.findings import Finding, Report, errors
 from finetuning.planning.plan import Plan
 from finetuning.planning.rules.data import check_data
-from finetuning.recipes import find_recipe
+from finetuning.recipes import recipe_for
 from tasks.kept_results import KEPT
 from tasks.step import REPEATED, azure_step
 
@@ -77,14 +77,14 @@ def look_at_data(
         DataError: the dataset or a split is not there, or cannot be read.
     """
     source = open_source(choice, settings)
-    with ThreadPoolExecutor(len(choice.splits)) as pool:
-        looked = pool.map(lambda name: _look(source, name, choice, max_seq_length), choice.splits)
+    with ThreadPoolExecutor(len(choice.names)) as pool:
+        looked = pool.map(lambda name: _look(source, name, choice, max_seq_length), choice.names)
         return {facts.name: facts for facts in looked}
 
 
 def _look(source: Source, name: str, choice: DataChoice, max_seq_length: int | None) -> SplitFacts:
-    split = source.split(choice.split_names.get(name, name))
-    selected = select(choice, split.rows)
+    split = source.split(choice.own_name(name))
+    selected = part(choice, name, select(choice, split.rows))
     sample = selected[:SAMPLE]
     batches = [to_lines(read(), choice) for read in split.readings(sample, choice)]
     broken = sum(batch.dropped["broken"] for batch in batches)
@@ -114,7 +114,7 @@ def check_prepared_data(data: PreparedData, plan: Plan) -> list[Finding]:
         for name, file in data.files.items()
         if file.here
     }
-    used = find_recipe(plan.recipe).splits
+    used = recipe_for(plan.recipe, plan.data).splits
     check_data(splits, used, plan.job.rows_per_step, plan.data.max_bad_share, report)
     refused = errors(report.findings)
     if refused:

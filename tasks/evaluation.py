@@ -47,7 +47,7 @@ from finetuning.form.verdict import Contender, Verdict
 from finetuning.planning.facts import SuiteFacts
 from finetuning.planning.findings import Report
 from finetuning.planning.plan import EvaluationPlan, Plan
-from finetuning.recipes import Recipe, find_recipe
+from finetuning.recipes import Recipe, find_recipe, recipe_for
 from tasks.data_assets import present
 from tasks.kept_results import KEPT, KeptJson, KeptResults
 from tasks.scoring import pick_rows
@@ -110,7 +110,7 @@ def settle_suites(context: RunContext, plan: Plan, data: PreparedData) -> list[S
     Raises:
         SuiteError: a suite is empty, or too much of it is in the training data.
     """
-    asked, splits = plan.evaluation, find_recipe(plan.recipe).splits
+    asked, splits = plan.evaluation, recipe_for(plan.recipe, plan.data).splits
     if asked is None:
         return []
     suites, own = list(asked.suites), asked.choice.own

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any
@@ -13,15 +12,16 @@ from prefect.assets import Asset, AssetProperties, add_asset_metadata, materiali
 from prefect.cache_policies import NO_CACHE
 
 from finetuning.azure.client import open_client, open_registry
-from finetuning.azure.rest import get_model_version
+from finetuning.azure.rest import get_model_version, registry_url
 from finetuning.azure.service_errors import look_up, service_errors
 from finetuning.azure.settings import Settings
-from finetuning.errors import FineTuneError
+from finetuning.errors import FineTuneError, ServiceError
 from finetuning.form.context import RunContext
 from finetuning.form.results import Foundation, RegisteredModel, Result
 from finetuning.form.run import ModelChoice
 from finetuning.planning.facts import ModelFacts
 from finetuning.planning.findings import Report
+from finetuning.planning.lifecycle import todays_calendar
 from finetuning.planning.model_card import read_card
 from finetuning.planning.plan import Plan
 from finetuning.planning.rules.model import check_model_card
@@ -37,26 +37,50 @@ def check_model(
     settings: Settings, choice: ModelChoice, recipe: str = "chat_completion"
 ) -> ModelFacts:
     """Resolve version or label once for the whole run, and read the card."""
-    report = Report("model")
+    report, registry = Report("model"), settings.with_registry(choice.registry)
     try:
-        version = choice.version or _labelled(settings, choice)
-        found = get_model_version(settings, choice.name, version)
+        version = choice.version or _labelled(registry, choice)
+        found = get_model_version(registry, choice.name, version)
     except _not_found() as error:
-        if getattr(error, "status_code", 404) not in (None, 404):
+        status = getattr(error, "status_code", getattr(error, "status", 404))
+        if status not in (None, 404):
             raise
-        wanted, near = f"{choice.name}:{choice.version or choice.label}", _nearest(settings, choice)
-        report.error(
-            f"Model '{wanted}' is not in registry '{settings.registry_name}'.",
-            f"{f'Did you mean {near}? ' if near else ''}"
-            "Check run.model.name, version and label against the model catalogue.",
-        )
+        _say_missing(registry, choice, report)
         return ModelFacts(findings=report.findings)
     properties = found.get("properties") or {}
     card = read_card(properties)
-    today = datetime.now(UTC).date()
-    check_model_card(choice, version, card, find_recipe(recipe), today, report)
+    kind = str(properties.get("modelType") or "mlflow_model")
+    if kind not in find_recipe(recipe).model_inputs:
+        report.error(
+            f"{choice.name}:{version} is of type '{kind}', which the component takes by no input.",
+            f"Choose a model of type {' or '.join(find_recipe(recipe).model_inputs)}.",
+        )
+    calendar = todays_calendar()
+    check_model_card(choice, version, card, find_recipe(recipe), calendar, report)
     return ModelFacts(
         foundation=_foundation(choice.name, version, found), card=card, findings=report.findings
+    )
+
+
+def _say_missing(settings: Settings, choice: ModelChoice, report: Report) -> None:
+    """Say what is not there: the model, or its registry."""
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        registry_url(settings)
+    except HttpResponseError as error:
+        if error.status_code != 404:
+            raise
+        report.error(
+            f"Registry '{settings.registry_name}' is not there.",
+            "Check run.model.registry, and AZURE_REGISTRY_NAME, which counts where it is empty.",
+        )
+        return
+    wanted, near = f"{choice.name}:{choice.version or choice.label}", _nearest(settings, choice)
+    report.error(
+        f"Model '{wanted}' is not in registry '{settings.registry_name}'.",
+        f"{f'Did you mean {near}? ' if near else ''}"
+        "Check run.model.name, version, label and registry against the model catalogue.",
     )
 
 
@@ -78,11 +102,11 @@ def _nearest(settings: Settings, choice: ModelChoice) -> str | None:
 
 
 def _not_found() -> tuple[type[Exception], ...]:
-    """Return what a missing model looks like: 404, or the SDK's own refusal of a label."""
+    """Return what a missing model or registry looks like: 404, or the SDK's refusal of a label."""
     from azure.ai.ml.exceptions import MlException
     from azure.core.exceptions import HttpResponseError
 
-    return (HttpResponseError, MlException)
+    return (HttpResponseError, MlException, ServiceError)
 
 
 def _labelled(settings: Settings, choice: ModelChoice) -> str:
@@ -96,6 +120,7 @@ def _foundation(name: str, version: str, found: dict[str, Any]) -> Foundation:
         name=name,
         version=version,
         id=str(found["id"]),
+        type=str(properties.get("modelType") or "mlflow_model"),
         tags={str(key): str(value) for key, value in (properties.get("tags") or {}).items()},
         properties=dict(properties.get("properties") or {}),
     )

@@ -18,10 +18,11 @@ from finetuning.form.context import RunContext
 from finetuning.form.run import FineTune
 from finetuning.planning.facts import Facts
 from finetuning.planning.findings import Finding, Gate, errors
+from finetuning.planning.lifecycle import todays_calendar
 from finetuning.planning.plan import Plan, PlanReport
-from finetuning.planning.planner import endpoint_name, make_plan
+from finetuning.planning.planner import Tables, endpoint_name, make_plan
 from finetuning.planning.prices import load_prices
-from finetuning.recipes import find_recipe
+from finetuning.recipes import recipe_for
 from tasks.component import check_component
 from tasks.compute import look_at_compute
 from tasks.connection import check_credential
@@ -81,9 +82,13 @@ def ask_gates(settings: Settings, run: FineTune, key: str, begin: Begin = submit
     """
     prices = load_prices()
     try:
-        recipe = find_recipe(run.recipe)
+        recipe = recipe_for(run.recipe, run.data)
     except SettingsError as error:  # what the gates ask for follows from it
         return PlanReport(findings=[failed_gate("recipe", error)])
+    try:
+        tables = Tables(prices, todays_calendar())
+    except SettingsError as error:  # nothing may begin that nobody can say still lives
+        return PlanReport(findings=[failed_gate("lifecycle", error)])
     open_client(settings)  # once, here: the gates' threads then import nothing and ask no browser
     gates: dict[str, tuple[Gate, Any]] = {
         "credential": ("credential", begin(check_credential, settings, run)),
@@ -108,7 +113,7 @@ def ask_gates(settings: Settings, run: FineTune, key: str, begin: Begin = submit
             facts[name] = future.result()
         except FineTuneError as error:
             findings.append(failed_gate(gate, error))
-    return make_plan(run, recipe, key, Facts(**facts, findings=findings), prices)
+    return make_plan(run, recipe, key, Facts(**facts, findings=findings), tables)
 
 
 def _data_gate(run: FineTune) -> Any:

@@ -39,7 +39,7 @@ from finetuning.form.results import SubmittedJob
 from finetuning.form.run import FineTune, Scalar
 from finetuning.planning.findings import Finding, Report
 from finetuning.planning.plan import Plan
-from finetuning.recipes import Recipe, find_recipe
+from finetuning.recipes import Recipe, recipe_for
 from tasks.attempts import has_ended, may_be_followed, newest_attempt
 from tasks.step import azure_step
 from tasks.waiting import patience, wait_until
@@ -179,7 +179,7 @@ def _created(job: Any) -> datetime | None:
 def _inputs(plan: Plan, recipe: Recipe, cluster: str | None) -> dict[str, Scalar]:
     """Return the component's inputs: the model, where each step runs, and the parameters."""
     inputs: dict[str, Scalar] = {
-        recipe.model_input: plan.job.model.id,
+        recipe.model_inputs[plan.job.model.type]: plan.job.model.id,
         recipe.gpus_input: plan.job.gpus_per_node,
         **plan.job.parameters,
     }
@@ -197,7 +197,7 @@ def _pipeline(settings: Settings, plan: Plan, cluster: str | None, files: Mappin
     from azure.ai.ml import Input
     from azure.ai.ml.dsl import pipeline
 
-    recipe = find_recipe(plan.recipe)
+    recipe = recipe_for(plan.recipe, plan.data)
     component = open_registry(settings).components.get(recipe.component, version=plan.job.component)
     data = {name: Input(type="uri_file", path=files[split]) for name, split in recipe.files.items()}
 

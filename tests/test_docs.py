@@ -36,6 +36,7 @@ def variables_of_the_program() -> set[str]:
     for path in SOURCES:
         text = path.read_text(encoding="utf-8")
         read |= set(re.findall(r"environ(?:\.get\(|\[)\"([A-Z_]+)\"", text))
+        read |= set(re.findall(r"variable=\"([A-Z_]+)\"", text))  # of a table's override
         for constant in re.findall(r"environ\.get\(([A-Z_]+)[,)]", text):
             read |= set(re.findall(rf"^{constant} = \"([A-Z_]+)\"", text, re.MULTILINE))
     return {one for one in read if not one.startswith("PREFECT")}

@@ -1,9 +1,9 @@
-// The GPU cluster of the tutorial, so that the flow's identity need not make one.
+// The GPU cluster of the default preset, so that the flow's identity need not make one.
 //
 //   az deployment group create --resource-group GROUP --template-file deployments/azure/cluster.bicep \
 //     --parameters workspaceName=WORKSPACE
 //
-// Scaled to zero it costs nothing; each running node of the default size is about 22 USD an hour.
+// Scaled to zero it costs nothing; each running node of the default size is about 3.70 USD an hour.
 // Nobody has run it: it was written where no Azure subscription was to be had.
 targetScope = 'resourceGroup'
 
@@ -13,17 +13,10 @@ param workspaceName string
 @description('The compute.name of the run.')
 @minLength(3)
 @maxLength(24)
-param clusterName string = 'gpu-cluster-big'
+param clusterName string = 'gpu-cluster-a100'
 
 @description('The compute.size of the run.')
-param vmSize string = 'Standard_ND40rs_v2'
-
-@description('LowPriority is cheaper and may be pre-empted.')
-@allowed([
-  'Dedicated'
-  'LowPriority'
-])
-param vmPriority string = 'Dedicated'
+param vmSize string = 'Standard_NC24ads_A100_v4'
 
 @description('Most nodes at once.')
 @minValue(1)
@@ -42,7 +35,7 @@ resource cluster 'Microsoft.MachineLearningServices/workspaces/computes@2024-04-
     computeType: 'AmlCompute'
     properties: {
       vmSize: vmSize
-      vmPriority: vmPriority
+      vmPriority: 'Dedicated' // low-priority nodes were retired on 2026-03-31
       scaleSettings: {
         minNodeCount: 0
         maxNodeCount: maxNodes

@@ -53,7 +53,8 @@ class Catalogue:
 
     ``not_carried``: Azure's registries that this emulator has not. ``vm_sizes``: entries of the
     region's ``vmSizes``. ``quotas``: vCPUs of dedicated nodes by family; ``low_priority_quota``:
-    vCPUs of low-priority nodes together.
+    vCPUs of low-priority nodes together. ``retires``: when a family can no longer be made;
+    ``low_priority_retires`` likewise.
     """
 
     registries: list[Registry]
@@ -61,6 +62,8 @@ class Catalogue:
     vm_sizes: list[dict[str, Any]]
     quotas: dict[str, int]
     low_priority_quota: int
+    retires: dict[str, date]
+    low_priority_retires: date
 
     def registry(self, name: str) -> Registry | None:
         """The registry of that name, in whatever case."""
@@ -73,6 +76,19 @@ class Catalogue:
     def vm_size(self, name: str) -> dict[str, Any] | None:
         """The VM size of that name, in whatever case."""
         return next((size for size in self.vm_sizes if size["name"].lower() == name.lower()), None)
+
+    def retired(self, size: str, now: float) -> date | None:
+        """Since when a size can no longer be made, if that is so at ``now`` (unix seconds)."""
+        family = (self.vm_size(size) or {}).get("family")
+        return _past(self.retires.get(str(family)), now)
+
+    def low_priority_retired(self, now: float) -> date | None:
+        """Since when low-priority nodes can no longer be made, if that is so at ``now``."""
+        return _past(self.low_priority_retires, now)
+
+
+def _past(day: date | None, now: float) -> date | None:
+    return day if day is not None and day <= datetime.fromtimestamp(now, UTC).date() else None
 
 
 def load_catalogue(today: date | None = None) -> Catalogue:
@@ -87,6 +103,8 @@ def load_catalogue(today: date | None = None) -> Catalogue:
         vm_sizes=[_vm_size(name, facts) for name, facts in sizes["sizes"].items()],
         quotas=dict(sizes["quotas"]["dedicated"]),
         low_priority_quota=sizes["quotas"]["low_priority"],
+        retires=dict(sizes["retires"]["families"]),
+        low_priority_retires=sizes["retires"]["low_priority"],
     )
 
 

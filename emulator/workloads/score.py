@@ -24,7 +24,7 @@ PARAMETERS: dict[str, tuple[type, float, float]] = {
     "do_sample": (bool, False, True),
     "max_new_tokens": (int, 1, 4096),
 }
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "developer", "user", "assistant")
 LARGEST = 4 * 1024 * 1024  # bytes of a request
 
 

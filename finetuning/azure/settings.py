@@ -29,7 +29,10 @@ CONFIG_PLACES = ("config.json", ".azureml/config.json", "aml_config/config.json"
 #: In the environment only: another file than ``.env`` of the current folder; ``/dev/null`` is none.
 ENV_FILE = "FINETUNE_ENV_FILE"
 #: Variables of ours that are no setting of the connection.
-OF_OTHER_PARTS = ("FINETUNE_BLOCK", "FINETUNE_DATA", "FINETUNE_EVENTS_KEY", "FINETUNE_PRICES")
+OF_OTHER_PARTS = (
+    *("FINETUNE_BLOCK", "FINETUNE_DATA", "FINETUNE_EVENTS_KEY"),
+    *("FINETUNE_LIFECYCLE", "FINETUNE_PRICES"),
+)
 
 
 class CredentialChoice(BaseModel):
@@ -70,7 +73,8 @@ class Settings(BaseSettings):
     registry_name: str = Field(
         "azureml",
         alias="AZURE_REGISTRY_NAME",
-        description="The registry with the foundation model and the pipeline component.",
+        description="The registry with the pipeline component, and with the foundation model where "
+        "the run names no other.",
     )
     cloud: str = Field(
         "AzureCloud",
@@ -98,6 +102,10 @@ class Settings(BaseSettings):
         alias="FINETUNE_CREDENTIAL",
         description="JSON with 'kind' and what that kind needs; by default azure-identity's chain.",
     )
+
+    def with_registry(self, name: str) -> Settings:
+        """Return the connection to another registry; to this one where the name is empty."""
+        return self.model_copy(update={"registry_name": name}) if name else self
 
     @classmethod
     def settings_customise_sources(  # type: ignore[override]  # names only those it uses

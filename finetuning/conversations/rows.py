@@ -146,7 +146,10 @@ def _message(message: Any, columns: Columns) -> Any:
     if not isinstance(message, dict):
         return message
     role = message.get(columns.role)
-    return {"content": message.get(columns.content), "role": columns.roles.get(str(role), role)}
+    named = {"content": message.get(columns.content), "role": columns.roles.get(str(role), role)}
+    if columns.thinking in message:
+        named["thinking"] = message[columns.thinking]
+    return named
 
 
 def _completed(row: Row) -> Row:

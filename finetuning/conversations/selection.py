@@ -6,6 +6,7 @@ import random
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from finetuning.errors import DataError
 from finetuning.form.data import DataChoice
 
 
@@ -23,6 +24,36 @@ def select(choice: DataChoice, total: int) -> Sequence[int]:
     if choice.take == "head":
         return range(count)
     return sorted(random.Random(choice.seed).sample(range(total), count))
+
+
+def part(choice: DataChoice, name: str, selected: Sequence[int]) -> Sequence[int]:
+    """Return those of the wanted rows that are ``name``'s: all of a split, or its part of a cut.
+
+    The rows are shuffled by ``choice.seed`` and dealt out in the order of the parts, so each is in
+    exactly one of them, whatever is asked for first.
+
+    Raises:
+        DataError: a part would have no row.
+    """
+    cut = choice.cut
+    if not cut.on:
+        return selected
+    sizes = cut.sizes(len(selected))
+    empty = [one for one, size in sizes.items() if size < 1]
+    if empty:
+        raise DataError(
+            f"Split '{cut.split}' is too small to cut: of {len(selected)} rows there is none for "
+            f"{' and '.join(empty)}. Raise run.data.percentage or max_rows, or change the shares "
+            "in run.data.cut."
+        )
+    order = list(selected)
+    random.Random(choice.seed).shuffle(order)
+    begin = 0
+    for one, size in sizes.items():
+        if one == name:
+            return sorted(order[begin : begin + size])
+        begin += size
+    raise DataError(f"Split '{cut.split}' is cut into {', '.join(sizes)}; there is no '{name}'.")
 
 
 def within(selected: Sequence[int], first: int, count: int) -> Sequence[int]:

@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import dropwhile
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,7 +27,10 @@ TOKENS_PER_MESSAGE = 5
 NAMED = 3
 
 
-ROLES = ("user", "assistant")
+#: Who may set the scene before the first question, and who speaks in turn.
+SETTING = ("system", "developer")
+SPEAKING = ("user", "assistant")
+ROLES = (*SETTING, *SPEAKING)
 
 
 SECRETS = re.compile(
@@ -117,6 +121,8 @@ def fault_of(row: Mapping[str, Any]) -> str | None:
     for index, message in enumerate(messages):
         if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
             return f"field 'messages[{index}].content' is not text"
+        if not isinstance(message.get("thinking"), str | None):
+            return f"field 'messages[{index}].thinking' is not text"
         if message.get("role") not in ROLES:
             return f"field 'messages[{index}].role' is not one of {', '.join(ROLES)}"
     return None
@@ -125,7 +131,8 @@ def fault_of(row: Mapping[str, Any]) -> str | None:
 def tokens_of(messages: Iterable[Mapping[str, Any]]) -> int:
     """Return the estimated tokens of a conversation."""
     return sum(
-        len(message["content"]) // CHARACTERS_PER_TOKEN + TOKENS_PER_MESSAGE for message in messages
+        sum(map(len, _texts(message))) // CHARACTERS_PER_TOKEN + TOKENS_PER_MESSAGE
+        for message in messages
     )
 
 
@@ -147,7 +154,7 @@ class _Seen:
             self.first.append(f"row {position}: {fault}")
 
     def _measure(self, messages: list[Mapping[str, Any]]) -> None:
-        text = "\n".join(message["content"] for message in messages)
+        text = "\n".join(text for message in messages for text in _texts(message))
         tokens = tokens_of(messages)
         self.counts["tokens"] += min(tokens, self.limit or tokens)
         self.counts["longest"] = max(self.counts["longest"], tokens)
@@ -165,4 +172,10 @@ class _Seen:
 
 
 def _alternates(messages: list[Mapping[str, Any]]) -> bool:
-    return all(message["role"] == ROLES[turn % 2] for turn, message in enumerate(messages))
+    spoken = list(dropwhile(lambda message: message["role"] in SETTING, messages))
+    return all(message["role"] == SPEAKING[turn % 2] for turn, message in enumerate(spoken))
+
+
+def _texts(message: Mapping[str, Any]) -> list[str]:
+    """Return what a message holds: its content, and its reasoning where there is one."""
+    return [message["content"], *filter(None, [message.get("thinking")])]

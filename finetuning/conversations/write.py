@@ -23,7 +23,7 @@ from typing import IO
 
 from finetuning.azure.settings import Settings
 from finetuning.conversations.rows import NAMED, Lines, to_lines
-from finetuning.conversations.selection import select
+from finetuning.conversations.selection import part, select
 from finetuning.conversations.sources import Source, content_version, open_source
 from finetuning.conversations.sources.split import Reading, SplitRows
 from finetuning.errors import DataError
@@ -124,9 +124,7 @@ def prepare(
         DataUnavailable: the source stopped answering, and repeating may help.
     """
     source = open_source(choice, settings)
-    splits = [
-        _planned(name, choice, source.split(_own_name(choice, name))) for name in choice.splits
-    ]
+    splits = [_planned(name, choice, source.split(choice.own_name(name))) for name in choice.names]
     root.mkdir(parents=True, exist_ok=True)
     _sweep(root)
     with _unfinished(root) as folder:
@@ -162,10 +160,6 @@ def _version(files: dict[str, PreparedFile]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _own_name(choice: DataChoice, split: str) -> str:
-    return choice.split_names.get(split, split)
-
-
 def _planned(name: str, choice: DataChoice, found: SplitRows) -> _Split:
     """Return a split with what is to be read of it.
 
@@ -178,7 +172,8 @@ def _planned(name: str, choice: DataChoice, found: SplitRows) -> _Split:
             f"{choice.percentage:g} % of split '{name}' ({found.rows} rows) is less than one row. "
             "Raise run.data.percentage."
         )
-    return _Split(name, len(selected), found.readings(selected, choice))
+    mine = part(choice, name, selected)
+    return _Split(name, len(mine), found.readings(mine, choice))
 
 
 def _write(

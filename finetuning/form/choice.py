@@ -85,8 +85,23 @@ def _plain(field: dict[str, Any]) -> dict[str, Any]:
         return {**about, "enum": [None, *choices], "default": None}
     value.pop("minLength", None)
     if "pattern" in value:
-        value["pattern"] = f"^$|{value['pattern']}"
+        value["pattern"] = _or_empty(value["pattern"])
     return {**value, **about}
+
+
+def left_open(schema: dict[str, Any]) -> None:
+    """Show a field empty in the form: what counts then is the preset's value.
+
+    For ``json_schema_extra``. A form's default could not be told from what a user wants.
+    """
+    for rule in ("default", "minLength"):
+        schema.pop(rule, None)
+    if "pattern" in schema:
+        schema["pattern"] = _or_empty(schema["pattern"])
+
+
+def _or_empty(pattern: str) -> str:
+    return f"^$|{pattern}"
 
 
 class Choice(BaseModel):
@@ -125,6 +140,8 @@ class Choice(BaseModel):
                     values.pop(name, None)
             elif value == "" and type(None) in get_args(field.annotation):
                 values[name] = None
+            elif value in ("", None) and field.json_schema_extra is left_open:
+                values.pop(name, None)
         return values
 
     @classmethod

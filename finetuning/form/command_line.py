@@ -123,6 +123,8 @@ def _sentence(line: Any) -> str:
         hint = f" Did you mean '{near[0]}'?" if near else ""
         return f"{where}: no such field.{hint}"
     message = line["msg"].removeprefix("Value error, ").rstrip(".")
+    if not line["loc"]:  # the whole run was looked at: its preset cannot be read
+        return f"{where}: {message}."
     return f"{where}: {message} (given: {line['input']!r})."
 
 

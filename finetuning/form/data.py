@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from finetuning.form.choice import Choice
+from finetuning.form.choice import Choice, left_open
 
 #: The tutorial's dataset and its four splits.
 ULTRACHAT = "HuggingFaceH4/ultrachat_200k"
 
 
 SPLITS = ("train_sft", "test_sft", "train_gen", "test_gen")
+
+
+#: What a split that is cut becomes.
+PARTS = ("train", "validation", "test")
 
 
 class Columns(Choice):
@@ -24,6 +29,9 @@ class Columns(Choice):
     messages: str = Field("messages", description="Column with the messages.")
     role: str = Field("role", description="Field of a message that holds its role.")
     content: str = Field("content", description="Field of a message that holds its text.")
+    thinking: str = Field(
+        "thinking", description="Field of a message that holds its reasoning. May be missing."
+    )
     roles: dict[str, str] = Field(
         default_factory=dict, description='The dataset\'s own names for roles: {"human": "user"}.'
     )
@@ -75,6 +83,43 @@ class Filters(Choice):
         return self != Filters()
 
 
+class Cut(Choice):
+    """One split, cut by the data's seed into three; each of its rows is in exactly one of them."""
+
+    split: str = Field("", description="The dataset's split that is cut. Empty: none is.")
+    train: float = Field(0.8, gt=0, lt=1, description="Share of the rows to train on.")
+    validation: float = Field(
+        0.1, ge=0, lt=1, description="Share to evaluate on while training. 0: without it."
+    )
+    test: float = Field(0.1, gt=0, lt=1, description="Share to ask the endpoint about.")
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> Cut:
+        total = self.train + self.validation + self.test
+        if not math.isclose(total, 1, abs_tol=1e-9):
+            raise ValueError(
+                f"the shares train {self.train:g}, validation {self.validation:g} and test "
+                f"{self.test:g} add up to {total:g}; they must add up to 1"
+            )
+        return self
+
+    @property
+    def on(self) -> bool:
+        """Whether a split is cut at all."""
+        return bool(self.split)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the parts' names."""
+        return PARTS if self.validation else ("train", "test")
+
+    def sizes(self, rows: int) -> dict[str, int]:
+        """Return the rows of each part; the training takes what rounding leaves over."""
+        validation, test = round(rows * self.validation), round(rows * self.test)
+        counts = {"train": rows - validation - test, "validation": validation, "test": test}
+        return {part: counts[part] for part in self.parts}
+
+
 class DataChoice(Choice):
     """The conversations to train and test on."""
 
@@ -83,7 +128,8 @@ class DataChoice(Choice):
     dataset: str = Field(
         ULTRACHAT,
         pattern=r"^[\w.-]+/[\w.-]+$",
-        description="A dataset on the Hugging Face Hub: owner/name.",
+        description="A dataset on the Hugging Face Hub: owner/name. Empty: the preset's.",
+        json_schema_extra=left_open,
     )
     config: str | None = Field(
         None, description="The dataset's configuration, if it has more than one."
@@ -104,11 +150,22 @@ class DataChoice(Choice):
         default_factory=dict,
         description='The dataset\'s own names for splits: {"train_sft": "train"}.',
     )
-    percentage: float = Field(5.0, gt=0, le=100, description="How much of each split to use.")
+    cut: Cut = Field(
+        default_factory=Cut, description="For a dataset with one split: how it is cut into three."
+    )
+    percentage: float = Field(
+        5.0,
+        gt=0,
+        le=100,
+        description="How much of each split to use. Empty: the preset's value.",
+        json_schema_extra=left_open,
+    )
     take: Literal["head", "sample"] = Field(
         "head", description="head: the first rows. sample: a random sample."
     )
-    seed: int = Field(42, ge=0, description="Decides which rows a sample picks.")
+    seed: int = Field(
+        42, ge=0, description="Decides which rows a sample picks, and how a split is cut."
+    )
     max_rows: int | None = Field(
         None, ge=1, description="Maximum number of rows in each split. Empty: no limit."
     )
@@ -128,6 +185,16 @@ class DataChoice(Choice):
             if not name.replace("_", "").replace("-", "").isalnum():
                 raise ValueError(f"'{name}': a split's name is letters, digits, '-' and '_'")
         return splits
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return what is prepared: the splits, or the parts of the one that is cut."""
+        return self.cut.parts if self.cut.on else self.splits
+
+    def own_name(self, name: str) -> str:
+        """Return the dataset's own name of the split that ``name`` is made of."""
+        split = self.cut.split if self.cut.on else name
+        return self.split_names.get(split, split)
 
     @property
     def title(self) -> str:

@@ -24,7 +24,7 @@ HASHED = "sha256:"
 #: Parts of the form that make the job, and of the cluster what the job sees of it.
 PARTS: dict[str, Any] = {
     "recipe": True,
-    "model": {"name", "version", "label"},
+    "model": {"name", "registry", "version", "label"},
     "compute": {"name", "size", "steps"},
     "data": True,
     "parameters": True,
@@ -37,7 +37,9 @@ def asked_tags(run: FineTune) -> dict[str, str]:
     """Return the tags that say what the run's key stands for."""
     values = run.model_dump(mode="json", include=PARTS)
     values["data"].pop("refresh")
-    for part in ("files", "columns", "filters"):  # with them it would not fit in a tag
+    if not run.data.cut.on:
+        values["data"]["cut"] = {}
+    for part in ("files", "columns", "filters", "cut"):  # with them it would not fit in a tag
         values[f"data.{part}"] = values["data"].pop(part)
     return {f"{ASKED}{part}": _written(value) for part, value in values.items()}
 
@@ -54,7 +56,7 @@ def _set(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     kept = {name: _set(one) for name, one in value.items()}
-    return {name: one for name, one in kept.items() if one not in (None, {}, [])}
+    return {name: one for name, one in kept.items() if one not in (None, "", {}, [])}
 
 
 def says_what_it_stands_for(tags: Mapping[str, str] | None) -> bool:

@@ -18,6 +18,7 @@ class Foundation(BaseModel):
     name: str
     version: str
     id: str
+    type: str = Field("mlflow_model", description="mlflow_model or custom_model, by its registry.")
     tags: dict[str, str] = Field(default_factory=dict)
     properties: dict[str, Any] = Field(default_factory=dict)
 

@@ -1,19 +1,21 @@
 """The run's one parameter: Prefect shows it as a form, and refuses bad values before a run exists.
 
-Its defaults are the tutorial's.
+A preset fills what is left open; the other defaults are the tutorial's.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from finetuning.azure.naming import ENDPOINT_RULE
-from finetuning.form.choice import Choice
+from finetuning.form.choice import Choice, left_open
 from finetuning.form.data import DataChoice
 from finetuning.form.evaluation import EvaluationChoice
+from finetuning.form.presets import DEFAULT, decided, filled, read_preset
 
 Scheduler = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"
@@ -38,7 +40,13 @@ class ModelChoice(Choice):
     first: ClassVar = ("name", "version")
 
     name: str = Field(
-        "Phi-3-mini-4k-instruct", min_length=1, description="Its name in the registry."
+        "Phi-4",
+        min_length=1,
+        description="Its name in the registry. Empty: the preset's.",
+        json_schema_extra=left_open,
+    )
+    registry: str = Field(
+        "", description="The registry that has it. Empty: the connection's, as for the component."
     )
     version: str | None = Field(
         None, description="Its version. Empty: the version that the label points to at the start."
@@ -93,11 +101,16 @@ class ComputeChoice(Choice):
     first: ClassVar = ("name", "size")
 
     name: str = Field(
-        "gpu-cluster-big",
+        "gpu-cluster-a100",
         pattern=r"^[A-Za-z][-A-Za-z0-9]{1,22}[A-Za-z0-9]$",
-        description="The cluster's name: 3 to 24 letters, digits and hyphens.",
+        description="The cluster's name: 3 to 24 letters, digits and hyphens. Empty: the preset's.",
+        json_schema_extra=left_open,
     )
-    size: str = Field("Standard_ND40rs_v2", min_length=1, description="VM size of its nodes.")
+    size: str = Field(
+        "",
+        description="VM size of its nodes. Empty: the first of the model card's recommended sizes "
+        "that is available.",
+    )
     tier: Literal["dedicated", "dedicated_then_low_priority", "low_priority"] = Field(
         "dedicated_then_low_priority",
         description="Priority of a new cluster's nodes. Low-priority nodes cost less, but Azure "
@@ -214,7 +227,9 @@ class EndpointChoice(Choice):
         description="The deployment's name.",
     )
     instance_type: str = Field(
-        "Standard_NC6s_v3", min_length=1, description="VM size of the deployment."
+        "",
+        description="VM size of the deployment. Empty: the first of the model card's recommended "
+        "sizes that is available.",
     )
     instance_count: int = Field(1, ge=1, le=20, description="Number of instances.")
     probe_initial_delay_s: int = Field(
@@ -297,6 +312,7 @@ class FineTune(Choice):
     """One fine-tune: the model, the data, the training, and what happens to the result."""
 
     first: ClassVar = (
+        "preset",
         "model",
         "data",
         "parameters",
@@ -307,6 +323,13 @@ class FineTune(Choice):
         "evaluation",
     )
 
+    preset: str = Field(
+        DEFAULT,
+        min_length=1,
+        description="What counts where a field is left open: phi-4, phi-3-mini (Microsoft's "
+        "tutorial), gpt-oss-20b (its successor), or a TOML file of your own with fields of this "
+        "form.",
+    )
     key: str | None = Field(
         None,
         min_length=1,
@@ -376,3 +399,40 @@ class FineTune(Choice):
     def limit(self) -> float | None:
         """Return the most that the run may cost, in the price table's currency; None: no limit."""
         return DEFAULT_BUDGET if self.budget is None else self.budget or None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_by_the_preset(cls, given: Any, info: ValidationInfo) -> Any:
+        """Fill what was left open, so that nobody meets a run that is not whole."""
+        if not isinstance(given, Mapping) or info.context == OF_A_PRESET:
+            return given
+        return filled(cls.unfolded(given), preset_values(str(given.get("preset") or DEFAULT)))
+
+    def by_preset(self) -> dict[str, Any]:
+        """Return the values that the preset decided, by the field's name (``model.name``)."""
+        return decided(self, preset_values(self.preset))
+
+
+#: Context of a validation that looks at a preset's own values.
+OF_A_PRESET = "the values of a preset"
+
+
+def preset_values(name: str) -> dict[str, Any]:
+    """Return a preset's values, checked by the form's own types.
+
+    Raises:
+        ValueError: there is none, it is not TOML, or it has a field that the form does not have.
+    """
+    values = read_preset(name)
+    for own in ("preset", "key"):
+        if own in values:
+            raise ValueError(f"the preset '{name}' sets '{own}', which is the run's own")
+    try:
+        FineTune.model_validate(values, context=OF_A_PRESET)
+    except ValidationError as error:
+        line = error.errors()[0]
+        where = ".".join(str(part) for part in line["loc"])
+        raise ValueError(
+            f"the preset '{name}' has a wrong field '{where}': {line['msg']}"
+        ) from None
+    return values

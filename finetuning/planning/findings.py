@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 Gate = Literal[
     "recipe",
+    "lifecycle",
     "credential",
     "key",
     "model",

@@ -60,6 +60,8 @@ class ModelCard(BaseModel):
     inference_sizes: tuple[str, ...] | None = None
     finetune_minimum: MinimumSpec | None = None
     inference_minimum: MinimumSpec | None = None
+    finetune_recommended: tuple[str, ...] | None = None
+    inference_recommended: tuple[str, ...] | None = None
     finetune_retires: date | None = None
     inference_retires: date | None = None
     licence: str | None = None
@@ -87,6 +89,8 @@ def read_card(version: Mapping[str, Any]) -> ModelCard:
         inference_sizes=reader.read(_INFERENCE_SIZES, _names),
         finetune_minimum=reader.read(_FINETUNE_MINIMUM, _minimum),
         inference_minimum=reader.read(_INFERENCE_MINIMUM, _minimum),
+        finetune_recommended=reader.read(_FINETUNE_RECOMMENDED, _names),
+        inference_recommended=reader.read(_INFERENCE_RECOMMENDED, _names),
         finetune_retires=reader.read(_FINETUNE_RETIRES, _day),
         inference_retires=reader.read(_INFERENCE_RETIRES, _day),
         licence=reader.read(("license", "licence"), str),
@@ -105,10 +109,16 @@ _FINETUNE_SIZES = ("supportedComputes.finetuneComputes", "finetune_compute_allow
 _INFERENCE_SIZES = ("supportedComputes.inferenceComputes", "inference_compute_allow_list")
 
 
-_FINETUNE_MINIMUM = ("finetuneMinSkuSpec", "finetune-min-sku-spec", "finetune_min_sku_spec")
+_FINETUNE_MINIMUM = ("SKU.finetuneMinSkuSpec", "finetune-min-sku-spec", "finetune_min_sku_spec")
 
 
-_INFERENCE_MINIMUM = ("inferenceMinSkuSpec", "inference-min-sku-spec", "inference_min_sku_spec")
+_INFERENCE_MINIMUM = ("SKU.inferenceMinSkuSpec", "inference-min-sku-spec", "inference_min_sku_spec")
+
+
+_FINETUNE_RECOMMENDED = ("SKU.finetuneRecommendedSkus", "finetune-recommended-sku")
+
+
+_INFERENCE_RECOMMENDED = ("SKU.inferenceRecommendedSkus", "inference-recommended-sku")
 
 
 _FINETUNE_RETIRES = ("deprecation.finetuneRetirementDate", "FinetuneRetirementDate")

@@ -1,8 +1,8 @@
 """The fine-tune's parameters, settled before anything is submitted.
 
-The user's choice counts first, then the model card's, then ours; the component's own defaults fill
-the rest. Each value is held against what the component declares: name, type, enumeration, bounds.
-The SDK checks none of this, and the job would fail on the GPU.
+The user's choice counts first, then the preset's, the model card's, and ours; the component's own
+defaults fill the rest. Each value is held against what the component declares: name, type,
+enumeration, bounds. The SDK checks none of this, and the job would fail on the GPU.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from finetuning.planning.declared import Declared, NotCoercible, coerce, with_ar
 from finetuning.planning.findings import Finding, Report
 from finetuning.recipes import Recipe
 
-Origin = Literal["user", "model card", "ours", "component"]
+Origin = Literal["user", "preset", "model card", "ours", "component"]
 
 
 class Parameter(BaseModel):
@@ -56,17 +56,19 @@ def settle(
     *,
     user: Mapping[str, Scalar],
     card: Mapping[str, Scalar],
+    preset: Mapping[str, Scalar] | None = None,
 ) -> Settled:
     """Return the parameters of a run, and every error and warning among them.
 
-    What the user chose and cannot be is an error; what the card brought and cannot be is left out
-    with a warning, and the next in line counts.
+    What the user chose, or the preset, and cannot be is an error; what the card brought and cannot
+    be is left out with a warning, and the next in line counts.
     """
     report = Report("parameters")
     chosen: dict[str, Parameter] = {}
     sources: list[tuple[Origin, Mapping[str, Scalar]]] = [
         ("ours", recipe.defaults),
         ("model card", card),
+        ("preset", preset or {}),
         ("user", user),
     ]
     inputs = _Inputs(recipe, declared, report)
@@ -115,7 +117,7 @@ class _Inputs:
 
 
 def _refuse(origin: Origin, report: Report, what: str, change: str) -> None:
-    if origin == "user":
+    if origin in ("user", "preset"):
         report.error(what, change)
     else:
         report.warn(f"The model's card: {what}", "It is ignored. Nothing to change.")

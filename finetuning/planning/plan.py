@@ -13,6 +13,7 @@ from finetuning.form.results import Foundation
 from finetuning.form.run import ComputeChoice, EndpointChoice, Scalar, TestChoice, Waiting
 from finetuning.planning.facts import Fact
 from finetuning.planning.findings import Finding
+from finetuning.planning.lifecycle import Ending
 from finetuning.planning.parameters import Parameter
 from finetuning.planning.prices import Estimate, Nodes
 
@@ -25,6 +26,7 @@ class JobPlan(Fact):
     experiment: str
     component: str
     model: Foundation
+    model_ends: Ending | None = Field(None, description="When the model retires, where known.")
     parameters: dict[str, Scalar]
     nodes: Nodes
     gpus_per_node: int

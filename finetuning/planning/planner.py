@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from finetuning.azure import naming
 from finetuning.form.key import asked_tags
 from finetuning.form.run import FineTune
 from finetuning.planning.facts import ComputeFacts, EndpointFacts, Facts, ModelFacts
 from finetuning.planning.findings import Finding, Report, by_weight, errors
+from finetuning.planning.lifecycle import Calendar
 from finetuning.planning.parameters import Settled, settle
 from finetuning.planning.plan import (
     ComputePlan,
@@ -26,13 +29,23 @@ from finetuning.planning.rules.compute import check_compute, training_nodes
 from finetuning.planning.rules.data import check_data
 from finetuning.planning.rules.endpoint import check_endpoint
 from finetuning.planning.rules.evaluation import check_evaluation
+from finetuning.planning.rules.lifecycle import Used, check_lifecycle
 from finetuning.planning.rules.money import check_money
+from finetuning.planning.sizes import settle_compute, settle_endpoint
 from finetuning.recipes import Recipe
 
 
-def make_plan(run: FineTune, recipe: Recipe, key: str, facts: Facts, prices: Prices) -> PlanReport:
+@dataclass(frozen=True)
+class Tables:
+    """What is held against the facts beside the rules: prices, and ends of life."""
+
+    prices: Prices
+    calendar: Calendar
+
+
+def make_plan(run: FineTune, recipe: Recipe, key: str, facts: Facts, tables: Tables) -> PlanReport:
     """Return the report of a run with every finding; without an error it holds the plan."""
-    return _Planner(run, recipe, key, facts, prices).report()
+    return _Planner(run, recipe, key, facts, tables).report()
 
 
 def endpoint_name(run: FineTune, key: str) -> str:
@@ -44,15 +57,20 @@ class _Planner:
     """What follows from run and facts, each thing worked out once."""
 
     def __init__(
-        self, run: FineTune, recipe: Recipe, key: str, facts: Facts, prices: Prices
+        self, run: FineTune, recipe: Recipe, key: str, facts: Facts, tables: Tables
     ) -> None:
-        self.run, self.recipe, self.key, self.facts, self.prices = run, recipe, key, facts, prices
+        self.run, self.recipe, self.key, self.facts = run, recipe, key, facts
+        self.prices, self.calendar = tables.prices, tables.calendar
         self.model = facts.model or ModelFacts()
         self.compute = facts.compute or ComputeFacts()
+        self.on_sizes = Report("compute"), Report("endpoint")
+        known = self.compute, self.model.card, self.calendar
+        self.chosen = settle_compute(run.compute, *known, self.on_sizes[0])
+        served = settle_endpoint(run.endpoint, *known, self.on_sizes[1])
         self.serving = Serving(
             endpoint=endpoint_name(run, key),
-            choice=run.endpoint,
-            nodes=Nodes(size=run.endpoint.instance_type, count=run.endpoint.instance_count),
+            choice=served,
+            nodes=Nodes(size=served.instance_type, count=served.instance_count),
         )
         self.registration = Registration(
             name=naming.registered_model_name(run.model.name, run.data.title, run.registered_name),
@@ -77,11 +95,33 @@ class _Planner:
         if component is None or not component.declared:
             return Settled(parameters=[], findings=[])
         chosen = self.run.parameters.chosen()
-        return settle(self.recipe, component.declared, user=chosen, card=self.model.card.defaults)
+        preset = {name: value for name, value in chosen.items() if self._is_presets(name)}
+        user = {name: value for name, value in chosen.items() if name not in preset}
+        card = self.model.card.defaults
+        return settle(self.recipe, component.declared, user=user, card=card, preset=preset)
+
+    @cached_property
+    def by_preset(self) -> dict[str, Any]:
+        return self.run.by_preset()
+
+    def _is_presets(self, parameter: str) -> bool:
+        return not {f"parameters.{parameter}", f"parameters.other.{parameter}"}.isdisjoint(
+            self.by_preset
+        )
+
+    def _preset(self) -> Iterator[Finding]:
+        """Say what the preset decided, so that nobody takes it for the user's choice."""
+        report = Report("recipe")
+        values = ", ".join(f"{name} {value}" for name, value in self.by_preset.items())
+        report.note(
+            f"Preset '{self.run.preset}' decides {values or 'nothing'}.",
+            "Any of these can be set; another: run.preset.",
+        )
+        yield from report.findings
 
     @cached_property
     def training(self) -> Nodes:
-        return training_nodes(self.run.compute, self.compute, self._whole("num_nodes_finetune"))
+        return training_nodes(self.chosen, self.compute, self._whole("num_nodes_finetune"))
 
     @cached_property
     def gpus_per_node(self) -> int:
@@ -145,8 +185,13 @@ class _Planner:
         run, card = self.run, self.model.card
         compute, data, on_endpoint = Report("compute"), Report("data"), Report("endpoint")
         money = Report("money")
+        yield from self._preset()
+        yield from self._lifecycle()
+        if self.model.foundation is not None:  # else there is no card to take a size from
+            for report in self.on_sizes:
+                yield from report.findings
         if self.facts.compute is not None:
-            check_compute(run.compute, self.compute, card, self.training, compute)
+            check_compute(self.chosen, self.compute, card, self.training, compute)
         self._check_splits(data)
         if self.facts.splits is not None:
             check_data(
@@ -162,26 +207,37 @@ class _Planner:
         if self.facts.suites is not None:
             asked = (self.facts.splits or {}).get(self.recipe.splits.asked)
             check_evaluation(run.evaluation, self.facts.suites.suites, asked, evaluation)
-        if self.estimate is not None:
+        if self.estimate is not None and self.training.size and self.serving.nodes.size:
             check_money(self.estimate, run.limit, money, by_default=run.budget is None)
         for report in (compute, data, on_endpoint, evaluation, money):
             yield from report.findings
+
+    def _lifecycle(self) -> list[Finding]:
+        report, component = Report("lifecycle"), self.facts.component
+        used = Used(
+            compute=self.chosen,
+            serving=self.serving.nodes.size,
+            component=self.recipe.component,
+            version=(component and component.version) or "",
+        )
+        check_lifecycle(used, self.compute, self.calendar, report)
+        return report.findings
 
     def _check_endpoint(self, found: EndpointFacts, report: Report) -> None:
         check_endpoint(self.serving, self.key, found, self.compute, self.model.card, report)
 
     def _check_splits(self, report: Report) -> None:
         needed = self.recipe.splits
-        missing = [split for split in needed.all if split not in self.run.data.splits]
+        missing = [split for split in needed.all if split not in self.run.data.names]
         if missing:
             report.error(
                 f"A run needs the splits {needed.train}, {needed.test} and {needed.asked}; "
-                f"run.data.splits does not name {', '.join(missing)}.",
-                "Add it to run.data.splits.",
+                f"{', '.join(missing)} is missing.",
+                "Add it to run.data.splits, or cut one split into them with run.data.cut.",
             )
 
     def _would_create(self) -> Iterator[Created]:
-        chosen, serving = self.run.compute, self.serving.nodes
+        chosen, serving = self.chosen, self.serving.nodes
         missing = chosen.uses_cluster and chosen.name not in self.compute.clusters
         if missing and chosen.may_create:
             detail = (
@@ -190,7 +246,7 @@ class _Planner:
             )
             yield Created(kind="cluster", name=chosen.name, detail=detail)
         splits = self.facts.splits or {}
-        for split in (self.recipe.splits.train, self.recipe.splits.test):
+        for split in dict.fromkeys(self.recipe.files.values()):
             rows = f"{splits[split].rows} rows of " if split in splits else ""
             detail = f"{rows}{self.run.data.dataset}"
             yield Created(kind="data asset", name=split, detail=detail)
@@ -225,6 +281,9 @@ class _Planner:
                 ),
                 component=component.version,
                 model=self.model.foundation,
+                model_ends=self.calendar.model_ends(
+                    self.run.model.name, self.model.card.finetune_retires
+                ),
                 parameters=self.settled.to_submit,
                 nodes=self.training,
                 gpus_per_node=self.gpus_per_node,
@@ -232,7 +291,7 @@ class _Planner:
                 asked=asked_tags(self.run),
             ),
             compute=ComputePlan(
-                choice=self.run.compute, allowed=None if allowed is None else list(allowed)
+                choice=self.chosen, allowed=None if allowed is None else list(allowed)
             ),
             registration=self.registration,
             serving=self.serving,

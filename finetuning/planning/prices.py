@@ -5,26 +5,13 @@ Pure arithmetic over a documented table; whoever calls it brings the clock and t
 
 from __future__ import annotations
 
-import os
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from finetuning.errors import SettingsError
-
-SHIPPED = Path(__file__).with_name("prices.toml")
-
-
-#: A file of this name in the current folder overrides entries of the shipped table.
-OVERRIDE = "prices.toml"
-
-
-OVERRIDE_VARIABLE = "FINETUNE_PRICES"
-
+from finetuning.planning.tables import Table
 
 #: An evaluation pass needs the forward third of a training pass's arithmetic.
 EVALUATION_SHARE = 1 / 3
@@ -71,50 +58,18 @@ class Prices(BaseModel):
         return self.model_parameters[max(known, key=len)] if known else None
 
 
+PRICES = Table(
+    "price table", Path(__file__).with_name("prices.toml"), Prices, variable="FINETUNE_PRICES"
+)
+
+
 def load_prices(override: Path | None = None) -> Prices:
     """Return the shipped table with the user's entries over it.
 
     Raises:
-        SettingsError: the user's file is missing, no TOML, or has an entry that means nothing.
+        SettingsError: the user's file is missing, not TOML, or has an entry that means nothing.
     """
-    table = tomllib.loads(SHIPPED.read_text(encoding="utf-8"))
-    place = override or _override_place()
-    if place is None:
-        return Prices.model_validate(table)
-    try:
-        changes = tomllib.loads(place.read_text(encoding="utf-8"))
-        return Prices.model_validate(_over(table, changes))
-    except OSError as error:
-        raise SettingsError(
-            f"The price table {place} cannot be read: {error.strerror}. "
-            f"Set {OVERRIDE_VARIABLE} to a file that exists, or unset it."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The price table {place} is not TOML: {error}. Fix it.") from error
-    except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise SettingsError(
-            f"The price table {place} has a wrong entry '{where}': {error.errors()[0]['msg']}. "
-            f"Its format is that of {SHIPPED.name} in finetuning/planning."
-        ) from error
-
-
-def _override_place() -> Path | None:
-    named = os.environ.get(OVERRIDE_VARIABLE)
-    if named:
-        return Path(named)
-    here = Path.cwd() / OVERRIDE
-    return here if here.is_file() else None
-
-
-def _over(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``table`` with ``changes`` over it, tables inside it merged likewise."""
-    merged = dict(table)
-    for name, change in changes.items():
-        old = merged.get(name)
-        both = isinstance(old, Mapping) and isinstance(change, Mapping)
-        merged[name] = _over(old, change) if both else change  # type: ignore[arg-type]  # both are
-    return merged
+    return PRICES.load(override)
 
 
 class Work(BaseModel):

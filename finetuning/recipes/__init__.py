@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from finetuning.errors import SettingsError
+from finetuning.form.data import DataChoice
 from finetuning.form.run import Scalar
 
 #: Something that the component refuses: what it is, and what to change.
@@ -25,11 +26,12 @@ class Splits:
     train: str
     test: str
     asked: str
+    validation: str | None = None
 
     @property
     def all(self) -> tuple[str, ...]:
         """Return their names."""
-        return (self.train, self.test, self.asked)
+        return (self.train, self.test, self.asked, *filter(None, [self.validation]))
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ class Recipe:
     steps: Mapping[str, Step]
     #: The component's computes: its inputs are ``compute_NAME`` and ``instance_type_NAME``.
     computes: tuple[str, ...]
-    #: The input that takes the foundation model's id.
-    model_input: str
+    #: The inputs that take the foundation model's id, by the model's type in its registry.
+    model_inputs: Mapping[str, str]
     #: The input that takes the number of GPUs of a training's node.
     gpus_input: str
     #: The component's output with the fine-tuned model, and the job's name for it.
@@ -79,6 +81,9 @@ class Recipe:
     splits: Splits
     #: Inputs that take a split's file, and which split.
     files: Mapping[str, str]
+    #: The splits and inputs of a dataset of one split, which the run cuts (``run.data.cut``).
+    cut_splits: Splits
+    cut_files: Mapping[str, str]
     #: What counts where neither the user nor the model's card says otherwise.
     defaults: Mapping[str, Scalar]
     #: Inputs that follow from another field of the run, and that field.
@@ -98,6 +103,17 @@ class Recipe:
     least: Mapping[str, Least] = field(default_factory=dict)
     #: What is usual: a value outside is warned of, not refused.
     usual: Mapping[str, Usual] = field(default_factory=dict)
+
+    def of(self, data: DataChoice) -> Recipe:
+        """Return the recipe with the splits and files that there are of this data."""
+        if not data.cut.on:
+            return self
+        files = {name: part for name, part in self.cut_files.items() if part in data.names}
+        splits = self.cut_splits
+        if splits.validation not in data.names:
+            splits = replace(splits, validation=None)
+        follows = {**self.follows, **dict.fromkeys(files, "run.data")}
+        return replace(self, splits=splits, files=files, follows=follows)
 
     def step(self, name: str) -> Step:
         """Return a step; one that the recipe does not know runs on the training's compute."""
@@ -128,3 +144,12 @@ def find_recipe(name: str) -> Recipe:
     near = difflib.get_close_matches(name, _RECIPES, n=1, cutoff=0.4)
     hint = f"Did you mean '{near[0]}'?" if near else f"There are: {', '.join(sorted(_RECIPES))}."
     raise SettingsError(f"There is no recipe '{name}' (run.recipe). {hint}")
+
+
+def recipe_for(name: str, data: DataChoice) -> Recipe:
+    """Return the recipe of this name, with the splits that there are of this data.
+
+    Raises:
+        SettingsError: there is none; names the nearest.
+    """
+    return find_recipe(name).of(data)

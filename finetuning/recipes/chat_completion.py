@@ -110,12 +110,21 @@ RECIPE = Recipe(
         "ft_nlp_model_converter": Step("finetune"),
     },
     computes=COMPUTES,
-    model_input="mlflow_model_path",
+    model_inputs={
+        "mlflow_model": "mlflow_model_path",
+        "custom_model": "pytorch_model_path",
+    },
     gpus_input="number_of_gpu_to_use_finetuning",
     component_output="mlflow_model_folder",
     job_output="trained_model",
     splits=Splits(train="train_sft", test="test_sft", asked="test_gen"),
     files={"train_file_path": "train_sft", "test_file_path": "test_sft"},
+    cut_splits=Splits(train="train", test="test", asked="test", validation="validation"),
+    cut_files={
+        "train_file_path": "train",
+        "validation_file_path": "validation",
+        "test_file_path": "test",
+    },
     defaults={
         "num_train_epochs": 3,
         "per_device_train_batch_size": 1,

@@ -5,7 +5,7 @@ They are Prefect events, so that automations, the event feed and whatever subscr
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -14,11 +14,14 @@ from prefect import Flow, State
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
 from prefect.events import emit_event
+from prefect.settings import get_current_settings
 
 from finetuning.azure import naming, ownership
 from finetuning.azure.ownership import Decision
 from finetuning.errors import BudgetExceeded
+from finetuning.planning.plan import Plan
 from finetuning.planning.planner import endpoint_name
 from flows.lifecycle.runs import read_parameters
 
@@ -29,6 +32,9 @@ BUDGET_EXCEEDED = "fine-tune.budget.exceeded"
 
 
 ENDPOINT_EXPIRED = "fine-tune.endpoint.expired"
+
+
+MODEL_RETIRES = "fine-tune.model.retires"
 
 
 #: Steps that only wait for Azure.
@@ -114,6 +120,23 @@ def tell_of_expired(decisions: list[Decision]) -> None:
                 },
                 payload={"why": one.why, "created": one.found.created.isoformat()},
             )
+
+
+def tell_of_retirement(plan: Plan) -> None:
+    """Emit an event where a scheduled run's model retires while its schedule plans further runs.
+
+    How far that is Prefect's own scheduler says: 100 days, unless its server is told otherwise.
+    """
+    context, ending = FlowRunContext.get(), plan.job.model_ends
+    run = context.flow_run if context else None
+    if run is None or not run.auto_scheduled or ending is None:
+        return
+    horizon = get_current_settings().server.services.scheduler.max_scheduled_time
+    if ending.retires > datetime.now(UTC).date() + horizon:
+        return
+    model = f"{plan.job.model.name}:{plan.job.model.version}"
+    about = {"model": model, "retires": ending.retires.isoformat()}
+    _emit(MODEL_RETIRES, run, {**about, "successor": ending.successor, "source": ending.source})
 
 
 def _is_over_budget(state: State[Any]) -> bool:

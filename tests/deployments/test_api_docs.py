@@ -94,7 +94,7 @@ def test_a_bad_value_is_refused_with_its_fields_name(shell: Shell, triggered: li
 def test_a_run_is_followed_to_its_end_by_a_readable_name(followed: str) -> None:
     name, state, *rest = followed.splitlines()
 
-    assert name.startswith("Phi-3-mini-4k-instruct · ultrachat_200k 1 % · ")
+    assert name.startswith("Phi-4 · ultrachat_200k 1 % · ")
     assert state == "Completed", followed
     assert "Wait for the fine-tuning job" in rest[0]
 
@@ -116,9 +116,9 @@ def test_the_model_shows_its_lineage(served: Stack, followed: str) -> None:
     made = [one for one in events if one["event"] == "prefect.asset.materialization.succeeded"]
     model = made[-1]["resource"]["prefect.resource.id"]
     upstream = {one["prefect.resource.id"] for one in made[-1]["related"]}
-    assert "/models/Phi-3-mini-4k-instruct-ultrachat-200k/" in model
+    assert "/models/Phi-4-ultrachat-200k/" in model
     assert any(one.startswith("hf://HuggingFaceH4/ultrachat_200k/") for one in upstream)
-    assert any("/models/Phi-3-mini-4k-instruct/" in one for one in upstream)
+    assert any("/models/Phi-4/" in one for one in upstream)
 
 
 def test_a_failed_run_goes_on_under_its_own_id(shell: Shell, served: Stack) -> None:
@@ -174,7 +174,7 @@ def test_python_does_the_same(served: Stack, shared_emulator: RunningEmulator) -
     )
 
     assert done.returncode == 0, done.stderr
-    assert "plan · Phi-3-mini-4k-instruct · ultrachat_200k" in done.stdout
+    assert "plan · Phi-4 · ultrachat_200k" in done.stdout
     assert "plan markdown" in done.stdout
     assert "percentage" in done.stdout
     assert re.search(r"\nCancell(ed|ing)\nFalse\n$", done.stdout), done.stdout

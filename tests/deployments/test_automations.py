@@ -29,6 +29,7 @@ INSTALLED = {
     "fine-tune: an endpoint outlived its expiry",
     "fine-tune: the reaper failed",
     "fine-tune: over budget",
+    "fine-tune: a scheduled run's model retires",
     "fine-tune: a schedule is late",
     "fine-tune: no success for long",
 }
@@ -148,9 +149,10 @@ def test_a_run_over_budget_is_told(installed: Stack, mailbox: Mailbox) -> None:
     [
         ("fine-tune.endpoint.expired", "an endpoint outlived its expiry"),
         ("prefect.flow-run.Late", "a schedule is late"),
+        ("fine-tune.model.retires", "a scheduled run's model retires"),
     ],
 )
-def test_an_endpoint_past_its_expiry_and_a_late_schedule_are_told(
+def test_an_expired_endpoint_a_late_schedule_and_a_retiring_model_are_told(
     installed: Stack, mailbox: Mailbox, event: str, words: str
 ) -> None:
     emit(installed.server, event, f"prefect.flow-run.{uuid.uuid4()}", related=[OF_A_FINE_TUNE])

@@ -98,7 +98,7 @@ def test_the_cluster_is_the_runs_and_bills_nothing_when_idle() -> None:
     made = models.ComputeResource({"properties": body["properties"]})
 
     about, scale = made.properties.properties, made.properties.properties.scale_settings
-    assert (body["name"], about.vm_size) == (wanted.name, wanted.size)
+    assert (body["name"], about.vm_size) == (wanted.name, "Standard_NC24ads_A100_v4")
     assert about.vm_priority in {one.value for one in models.VmPriority}
     assert (scale.min_node_count, scale.max_node_count) == (0, wanted.max_nodes)
     assert scale.node_idle_time_before_scale_down.total_seconds() == wanted.idle_minutes * 60

@@ -128,11 +128,11 @@ def test_the_unfolded_form_shows_every_parameter_with_its_description(
     assert missing == []
 
 
-def test_the_form_shows_the_tutorials_defaults(form: Page) -> None:
+def test_the_form_shows_the_defaults_and_leaves_the_presets_fields_empty(form: Page) -> None:
     unfold(form)
     values = {
-        "Percentage (Optional)": "5",
-        "Size (Optional)": "Standard_ND40rs_v2",
+        "Percentage (Optional)": "",
+        "Preset (Optional)": "phi-4",
         "Request timeout (ms) (Optional)": "90000",
         "Max new tokens (Optional)": "200",
     }
@@ -182,7 +182,7 @@ def test_a_run_started_by_the_form_completes_with_a_readable_name(
 ) -> None:
     shown = flat(page.inner_text("body"))
 
-    assert "Phi-3-mini-4k-instruct · ultrachat_200k 1 % · " in shown
+    assert "Phi-4 · ultrachat_200k 1 % · " in shown
     assert "Completed" in shown
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 import yaml
@@ -12,6 +12,7 @@ import yaml
 from emulator.catalogue import OF_AZURE, Registry, load_catalogue
 
 TODAY = date(2026, 8, 1)
+NOW = datetime(2026, 8, 1, tzinfo=UTC).timestamp()
 CATALOGUE = load_catalogue(TODAY)
 AZUREML = CATALOGUE.registry("azureml")
 
@@ -22,19 +23,37 @@ def newest(name: str, registry: str = "azureml") -> dict[str, object]:
     return found
 
 
-def test_the_default_model_is_live_and_allows_the_tutorials_cluster() -> None:
-    card = newest("Phi-3-mini-4k-instruct")
+def test_the_default_model_is_live_and_recommends_a_size_that_is_offered_and_lives() -> None:
+    card = newest("Phi-4")
+    metadata = card["system_metadata"]
 
-    tags = card["tags"]
-    assert isinstance(tags, dict)
-    assert "Standard_ND40rs_v2" in ast.literal_eval(tags["finetune_compute_allow_list"])
-    assert "Standard_NC6s_v3" in ast.literal_eval(tags["inference_compute_allow_list"])
-    assert ast.literal_eval(tags["model_specific_defaults"])["learning_rate"] == "5e-6"
-    assert card["isArchived"] is False
+    assert isinstance(metadata, dict)
+    first = metadata["SKU"]["finetuneRecommendedSkus"][0]
+    assert CATALOGUE.vm_size(first) and CATALOGUE.retired(first, NOW) is None
+    assert "deprecation" not in metadata and card["isArchived"] is False
+
+
+def test_every_card_of_phi_3_is_past_its_retirement() -> None:
+    cards = [one for one in AZUREML.models if one["name"].startswith("Phi-3")]
+
+    assert len(cards) == 5
+    for card in cards:
+        assert card["properties"]["tags"]["FinetuneRetirementDate"] < TODAY.isoformat()
+
+
+def test_a_size_retires_on_its_familys_day_and_low_priority_on_its_own() -> None:
+    def at(year: int, month: int, day: int) -> float:
+        return datetime(year, month, day, tzinfo=UTC).timestamp()
+
+    assert CATALOGUE.retired("standard_nc6s_v3", at(2025, 9, 29)) is None
+    assert CATALOGUE.retired("standard_nc6s_v3", at(2025, 9, 30)) == date(2025, 9, 30)
+    assert CATALOGUE.retired("Standard_NC24ads_A100_v4", at(2030, 1, 1)) is None
+    assert CATALOGUE.low_priority_retired(at(2026, 3, 30)) is None
+    assert CATALOGUE.low_priority_retired(at(2026, 3, 31)) == date(2026, 3, 31)
 
 
 def test_cards_keep_their_facts_as_python_text_as_json_text_and_as_metadata() -> None:
-    python, as_json = newest("Phi-3.5-mini-instruct"), newest("Phi-4-mini-instruct")
+    python, as_json = newest("community-retiring-model"), newest("Phi-4-mini-instruct")
 
     assert isinstance(python["tags"], dict) and isinstance(as_json["tags"], dict)
     assert "'" in python["tags"]["model_specific_defaults"]
@@ -43,7 +62,7 @@ def test_cards_keep_their_facts_as_python_text_as_json_text_and_as_metadata() ->
 
 
 def test_dates_are_counted_from_today() -> None:
-    tags = newest("Phi-3.5-mini-instruct")["tags"]
+    tags = newest("community-retiring-model")["tags"]
 
     assert isinstance(tags, dict)
     assert tags["FinetuneRetirementDate"] == "2026-09-30"

@@ -150,7 +150,7 @@ def test_a_created_cluster_is_found_and_its_scale_can_be_changed(client):
 
     name = fresh("gpu")
     wanted = AmlCompute(
-        name=name, size="Standard_NC24ads_A100_v4", tier="low_priority", max_instances=2,
+        name=name, size="Standard_NC24ads_A100_v4", tier="dedicated", max_instances=2,
         idle_time_before_scale_down=120, tags={"flow": "test"},
     )  # fmt: skip
     made = client.compute.begin_create_or_update(wanted).result()
@@ -162,7 +162,7 @@ def test_a_created_cluster_is_found_and_its_scale_can_be_changed(client):
         "Succeeded",
         "standard_nc24ads_a100_v4",
     )
-    assert (found.tier, found.max_instances, found.tags) == ("low_priority", 1, {"flow": "test"})
+    assert (found.tier, found.max_instances, found.tags) == ("dedicated", 1, {"flow": "test"})
     assert found.idle_time_before_scale_down == 120
     assert name in [one.name for one in client.compute.list()]
     assert list(client.compute.list_nodes(name)) == []
@@ -177,7 +177,7 @@ def test_a_cluster_without_quota_fails_with_the_services_words(client, emulator)
     emulator.add_fault(kind="no_dedicated_quota")
     with pytest.raises(HttpResponseError, match="quota of 0"):
         client.compute.begin_create_or_update(
-            AmlCompute(name=fresh("gpu"), size="Standard_NC6s_v3")
+            AmlCompute(name=fresh("gpu"), size="Standard_NC4as_T4_v3")
         ).result()
 
 
@@ -274,7 +274,7 @@ def served(client, model):
         name="blue",
         endpoint_name=name,
         model=model.id,
-        instance_type="Standard_NC6s_v3",
+        instance_type="Standard_NC4as_T4_v3",
         instance_count=1,
         liveness_probe=ProbeSettings(initial_delay=600),
         request_settings=OnlineRequestSettings(request_timeout_ms=90000),
@@ -324,7 +324,7 @@ def test_an_endpoint_answers_the_tutorials_request(client, served, tmp_path):
 def test_a_deployment_reads_back_as_it_was_made(client, served):
     found = client.online_deployments.get("blue", served)
 
-    assert (found.provisioning_state, found.instance_type) == ("Succeeded", "Standard_NC6s_v3")
+    assert (found.provisioning_state, found.instance_type) == ("Succeeded", "Standard_NC4as_T4_v3")
     assert found.request_settings.request_timeout_ms == 90000
     assert (found.instance_count, found.tags) == (1, {"flow": "test"})
     assert [one.name for one in client.online_deployments.list(served)] == ["blue"]
@@ -362,7 +362,7 @@ def test_a_failed_deployment_raises_the_services_error(client, served, model, em
 
     emulator.add_fault(kind="deployment_fails", message="no capacity for this size")
     green = ManagedOnlineDeployment(
-        name="green", endpoint_name=served, model=model.id, instance_type="Standard_NC6s_v3",
+        name="green", endpoint_name=served, model=model.id, instance_type="Standard_NC4as_T4_v3",
         instance_count=1,
     )  # fmt: skip
     with pytest.raises(HttpResponseError, match="no capacity for this size"):

@@ -172,7 +172,7 @@ def deploy(workspace: Any, model: Any) -> None:
         name="demo",
         endpoint_name=ENDPOINT,
         model=model.id,
-        instance_type="Standard_NC6s_v3",
+        instance_type="Standard_NC24ads_A100_v4",
         instance_count=1,
         liveness_probe=ProbeSettings(initial_delay=600),
         request_settings=OnlineRequestSettings(request_timeout_ms=90000),
@@ -212,7 +212,7 @@ def test_the_tutorials_calls_run_through_from_connect_to_delete(notebook, tmp_pa
     from azure.core.exceptions import ResourceNotFoundError
 
     workspace, registry = connect()
-    model = registry.models.get(MODEL, label="latest")
+    model = registry.models.get(MODEL, version="1")  # the label names a later card
     cluster = provide_cluster(workspace)
     download_splits(tmp_path)
     job = submit(workspace, registry, model, tmp_path, gpus(workspace, cluster.size))

@@ -46,7 +46,7 @@ def facts(*rows: dict[str, Any]) -> ComputeFacts:
 
 def on_compute(found: ComputeFacts, level: str = "error", **choice: Any) -> list[str]:
     chosen, report = (
-        ComputeChoice.model_validate({"tier": "dedicated", **choice}),
+        ComputeChoice.model_validate({"tier": "dedicated", "size": "Standard_ND40rs_v2", **choice}),
         Report("compute"),
     )
     check_compute(chosen, found, ModelCard(), training_nodes(chosen, found, 1), report)
@@ -54,7 +54,8 @@ def on_compute(found: ComputeFacts, level: str = "error", **choice: Any) -> list
 
 
 def on_endpoint(found: ComputeFacts, level: str = "error", **choice: Any) -> list[str]:
-    chosen, report = EndpointChoice.model_validate(choice), Report("endpoint")
+    given = {"instance_type": "Standard_NC6s_v3", **choice}
+    chosen, report = EndpointChoice.model_validate(given), Report("endpoint")
     nodes = Nodes(size=chosen.instance_type, count=chosen.instance_count)
     serving = Serving(endpoint="e", choice=chosen, nodes=nodes)
     check_endpoint(serving, "key", EndpointFacts(), found, ModelCard(), report)

@@ -55,7 +55,7 @@ def texts(found: PlanReport) -> list[str]:
     return [str(one) for one in errors(found.findings)]
 
 
-def test_the_tutorials_run_is_planned_without_an_error(planning: RunningEmulator) -> None:
+def test_the_default_run_is_planned_without_an_error(planning: RunningEmulator) -> None:
     found = planned(key="tutorial", compute={"name": "not-there-yet"})
 
     assert texts(found) == []
@@ -65,11 +65,11 @@ def test_the_tutorials_run_is_planned_without_an_error(planning: RunningEmulator
     assert made["job"] == f"fine-tune-{key}"
     assert made["endpoint"] == f"ultrachat-completion-{key}"
     assert made["cluster"] == "not-there-yet"
-    assert found.plan.job.model.version == "16"
+    assert found.plan.job.model.version == "8"
     assert found.plan.job.component == "0.0.82"
-    assert found.plan.job.gpus_per_node == 8
+    assert found.plan.job.gpus_per_node == 1
     assert found.plan.job.parameters["learning_rate"] == 5e-6
-    assert found.plan.job.parameters["deepspeed_stage"] == "2"
+    assert found.plan.job.parameters["deepspeed_stage"] == "3"
     assert found.estimate is not None and found.estimate.total > 0
 
 
@@ -112,7 +112,7 @@ def test_the_report_is_written_as_data(planning: RunningEmulator, tmp_path: Path
 
 def test_every_gates_error_is_in_one_report(planning: RunningEmulator) -> None:
     found = planned(
-        model={"version": "15"},
+        model={"name": "Phi-3-mini-4k-instruct", "version": "15"},
         compute={"name": "too-small", "size": "Standard_NC6"},
         data={"percentage": 0.1},
         parameters={
@@ -131,6 +131,7 @@ def test_every_gates_error_is_in_one_report(planning: RunningEmulator) -> None:
         ("parameters", "Choose one of 32, 16."),
         ("parameters", "Parameter 'max_steps' is 'soon': not a number. Use an integer."),
         ("compute", "Standard_NC6 is not among"),
+        ("lifecycle", "Standard_NC6 (run.compute.size) was retired on 2023-09-06"),
         ("data", "Split train_sft has 1 rows; one training step needs 4"),
         ("endpoint", "Standard_D4s_v3 is not among"),
         ("money", "above its budget of 0.01"),
@@ -140,7 +141,7 @@ def test_every_gates_error_is_in_one_report(planning: RunningEmulator) -> None:
 
 def test_a_cards_foreign_defaults_are_dropped_with_a_warning(planning: RunningEmulator) -> None:
     found = planned(
-        model={"name": "Phi-4"},
+        model={"name": "Phi-3-mini-4k-instruct", "version": "15", "allow_retired": True},
         compute={"name": "not-there-yet", "size": "Standard_NC24ads_A100_v4"},
         endpoint={"instance_type": "Standard_NC24ads_A100_v4"},
     )
@@ -180,13 +181,16 @@ def settle(run: FineTune) -> Plan:
 
 def test_a_run_with_errors_is_refused_with_all_of_them(planning: RunningEmulator) -> None:
     run = FineTune.model_validate(
-        {"model": {"version": "15"}, "parameters": {"other": {"deepspeed_stage_": 2}}}
+        {
+            "model": {"name": "Phi-3-mini-4k-instruct", "version": "15"},
+            "parameters": {"other": {"deepspeed_stage_": 2}},
+        }
     )
 
     with pytest.raises(PlanRefused) as refused:
         settle(run)
 
-    assert len(refused.value.reasons) == 5
+    assert len(refused.value.reasons) == 4
     assert "nothing was created" in str(refused.value)
     assert "deepspeed_stage" in str(refused.value)
 
@@ -204,9 +208,9 @@ def test_a_run_without_errors_is_settled(planning: RunningEmulator) -> None:
     found = settle(FineTune(key=uuid.uuid4().hex))
 
     allowed = found.compute.allowed
-    assert allowed is not None and "Standard_ND40rs_v2" in allowed
-    assert found.job.rows_per_step == 8
-    assert found.job.nodes.size == "Standard_ND40rs_v2"
+    assert allowed is not None and "Standard_NC24ads_A100_v4" in allowed
+    assert found.job.rows_per_step == 1
+    assert found.job.nodes.size == "Standard_NC24ads_A100_v4"
 
 
 def test_without_settings_the_plan_says_what_to_set(
@@ -227,7 +231,7 @@ def test_without_settings_the_plan_says_what_to_set(
 def test_the_command_prints_the_report_and_ends_with_1_where_there_is_an_error(
     planning: RunningEmulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    refused = main(["--model.version", "15"])
+    refused = main(["--model.name", "Phi-3-mini-4k-instruct", "--model.version", "15"])
     printed = capsys.readouterr().out
     held = main([])
 
@@ -243,7 +247,7 @@ def test_without_a_prefect_server_the_command_plans_the_same(
     alone |= {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path / "home")}
 
     done = subprocess.run(
-        [sys.executable, "-m", "flows.plan", "--model.version", "15"],
+        [sys.executable, "-m", "flows.plan", "--preset", "phi-3-mini"],
         env=alone,
         capture_output=True,
         text=True,
@@ -253,7 +257,7 @@ def test_without_a_prefect_server_the_command_plans_the_same(
     assert done.returncode == 1, done.stderr
     assert "The plan is refused" in done.stdout
     report = json.loads((tmp_path / "var/plan/report.json").read_text())
-    there = json.loads(json.dumps(planned(model={"version": "15"}).as_data()))
+    there = json.loads(json.dumps(planned(preset="phi-3-mini").as_data()))
     assert report["parameters"] == there["parameters"]
     assert [(one["gate"], one["level"]) for one in report["findings"]] == [
         (one["gate"], one["level"]) for one in there["findings"]

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow
 DEAR = """
 overhead_hours = 0
 endpoint_hours = 0
-[sizes.Standard_ND40rs_v2]
+[sizes.Standard_NC24ads_A100_v4]
 per_hour = 3.6e6
 tokens_per_second = 1e12
 """

@@ -61,8 +61,8 @@ def test_a_recipe_of_ones_own_trains_serves_and_answers_without_a_change_elsewhe
     job: Any = open_client(load_settings()).jobs.get(result.job.name)
     (step,) = job.jobs.values()
     version = result.data.files["train_gen"].sha256[:16]
-    assert job.display_name == "Phi-3-mini-4k-instruct answers briefly after ultrachat, lr 0.002"
-    assert job.experiment_name == "brief_Phi-3-mini-4k-instruct"
+    assert job.display_name == "Phi-4 answers briefly after ultrachat, lr 0.002"
+    assert job.experiment_name == "brief_Phi-4"
     assert set(job.outputs) == {"brief_model"}
     assert version in step.inputs["train_file_path"].path
     assert result.parameters["weight_decay"] == 0.02

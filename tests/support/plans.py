@@ -12,7 +12,7 @@ from finetuning.planning.plan import ComputePlan, JobPlan, Plan, Registration, S
 from finetuning.planning.prices import Nodes
 from tests.support.runs import names
 
-MODEL = Foundation(name="Phi-3-mini-4k-instruct", version="16", id="azureml://a-model")
+MODEL = Foundation(name="Phi-4", version="8", id="azureml://a-model")
 
 
 def plan_of(run: FineTune, **job: Any) -> Plan:

@@ -32,7 +32,7 @@ def made_cluster(settings: Settings) -> Iterator[str]:
 
     name = f"gate-{uuid.uuid4().hex[:8]}"
     cluster = AmlCompute(
-        name=name, size="Standard_NC24s_v3", max_instances=3, tier="low_priority",
+        name=name, size="Standard_NC64as_T4_v3", max_instances=2, tier="dedicated",
         idle_time_before_scale_down=240,
     )  # fmt: skip
     client = open_client(settings)
@@ -44,8 +44,8 @@ def made_cluster(settings: Settings) -> Iterator[str]:
 def test_a_cluster_that_exists_tells_its_facts(settings: Settings, made_cluster: str) -> None:
     found = look_at_compute.fn(settings, ComputeChoice(name=made_cluster)).clusters[made_cluster]
 
-    assert (found.state, found.size, found.max_nodes) == ("succeeded", "Standard_NC24s_v3", 3)
-    assert found.low_priority
+    assert (found.state, found.size, found.max_nodes) == ("succeeded", "Standard_NC64as_T4_v3", 2)
+    assert not found.low_priority
     assert found.idle_seconds == 240
 
 

@@ -19,8 +19,8 @@ def test_a_label_is_resolved_to_a_version_and_an_id(
     found = check_model.fn(settings, ModelChoice())
 
     assert found.foundation is not None
-    assert found.foundation.version == "16"
-    assert found.foundation.id.endswith("/models/Phi-3-mini-4k-instruct/versions/16")
+    assert found.foundation.version == "8"
+    assert found.foundation.id.endswith("/models/Phi-4/versions/8")
     assert errors_of(found.findings) == []
 
 
@@ -37,10 +37,14 @@ def test_the_lists_of_system_metadata_reach_us_through_the_sdks_own_connection(
     ("choice", "said"),
     [
         ({"name": "Phi-99"}, "'Phi-99:latest' is not in registry 'azureml'"),
-        ({"version": "99"}, "'Phi-3-mini-4k-instruct:99' is not in registry 'azureml'"),
-        ({"label": "newest"}, "'Phi-3-mini-4k-instruct:newest' is not in registry 'azureml'"),
-        ({"version": "15"}, "Phi-3-mini-4k-instruct:15 is archived"),
+        ({"version": "99"}, "'Phi-4:99' is not in registry 'azureml'"),
+        ({"label": "newest"}, "'Phi-4:newest' is not in registry 'azureml'"),
+        (
+            {"name": "Phi-3-mini-4k-instruct", "version": "15"},
+            "Phi-3-mini-4k-instruct:15 is archived",
+        ),
         ({"name": "Phi-3-mini-128k-instruct"}, "was retired for fine-tuning on 2025-08-30"),
+        ({"registry": "no-such"}, "Registry 'no-such' is not there"),
         ({"name": "Phi-4-reasoning"}, "cannot be fine-tuned for chat completion"),
     ],
 )

@@ -100,7 +100,7 @@ def test_the_job_says_what_it_was_made_from(settings: Settings, queued: FineTune
 
     assert job.tags is not None
     assert asked_tags(queued).items() <= job.tags.items()
-    assert "Phi-3-mini-4k-instruct" in job.tags["finetune.settled.model"]
+    assert "Phi-4" in job.tags["finetune.settled.model"]
     assert all(len(value) <= 256 for value in job.tags.values())
 
 
@@ -111,7 +111,7 @@ def test_the_job_says_what_it_was_made_from(settings: Settings, queued: FineTune
         ({"parameters": {}}, "run.parameters.num_train_epochs", "2 then, empty now"),
         ({"data": {"percentage": 7}}, "run.data.percentage", "5.0 then, 7.0 now"),
         ({"data": {"revision": "v2"}}, "run.data.revision", '"main" then, "v2" now'),
-        ({"model": {"name": "Phi-4"}}, "run.model.name", "Phi-4"),
+        ({"model": {"name": "Phi-4-mini-instruct"}}, "run.model.name", "Phi-4-mini-instruct"),
         ({"compute": {"size": "Standard_NC6s_v3"}}, "run.compute.size", "Standard_NC6s_v3"),
         ({"experiment": "other"}, "run.experiment", '"other" now'),
         ({"registered_name": "other"}, "run.registered_name", '"other" now'),

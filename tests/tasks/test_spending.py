@@ -68,7 +68,7 @@ def fail(emulator: RunningEmulator, name: str, folder: Path) -> None:
     settings = load_settings()
     rows = folder / "rows.jsonl"
     rows.write_text('{"messages": []}\n')
-    model = "azureml://registries/azureml/models/Phi-3-mini-4k-instruct/versions/16"
+    model = "azureml://registries/azureml/models/Phi-4/versions/8"
     component: Any = open_registry(settings).components.get(
         "chat_completion_pipeline", label="latest"
     )
@@ -104,7 +104,7 @@ def plan_of(
         compute=ComputePlan(choice=run.compute, allowed=None),
         registration=Registration(name="m", version=naming.model_version("k")),
         serving=Serving(
-            endpoint=endpoint, choice=run.endpoint, nodes=Nodes(size="Standard_NC6s_v3")
+            endpoint=endpoint, choice=run.endpoint, nodes=Nodes(size="Standard_NC4as_T4_v3")
         ),
         job=JobPlan(
             name=job, display_name="d", experiment="metered", component="0.0.82",
@@ -287,7 +287,7 @@ def deployed(here: RunningEmulator, tmp_path: Path) -> Iterator[str]:
     client.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name=name)).result()
     here.add_fault(kind="deployment_fails", message="no")
     deployment = ManagedOnlineDeployment(
-        name="demo", endpoint_name=name, model=model.id, instance_type="Standard_NC6s_v3",
+        name="demo", endpoint_name=name, model=model.id, instance_type="Standard_NC4as_T4_v3",
         instance_count=1,
     )  # fmt: skip
     with pytest.raises(HttpResponseError):
@@ -317,7 +317,7 @@ def test_the_budget_counts_what_the_endpoint_cost_before_the_restart(
     settings = load_settings()
     found = open_client(settings).online_deployments.get("demo", deployed)
     created = found.creation_context.created_at.timestamp()
-    price = load_prices().per_hour("Standard_NC6s_v3") or 0.0
+    price = load_prices().per_hour("Standard_NC4as_T4_v3") or 0.0
     plan = plan_of(job, endpoint=deployed, budget=price * 24)
     restarted = Spending(settings, plan, now=lambda: created + WEEK_S)
 

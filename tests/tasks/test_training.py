@@ -19,7 +19,7 @@ from tests.support.plans import plan_of
 from tests.support.runs import context_of, names
 
 AT_ONCE = 8
-SIZE = "Standard_NC24s_v3"
+SIZE = "Standard_NC24ads_A100_v4"
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def files_of(run: FineTune) -> dict[str, str]:
 def planned(settings: Settings, run: FineTune) -> Plan:
     registry = open_registry(settings)
     component = registry.components.get("chat_completion_pipeline", label="latest")
-    model = registry.models.get("Phi-3-mini-4k-instruct", label="latest")
+    model = registry.models.get("Phi-4", label="latest")
     foundation = Foundation(name=model.name, version=model.version, id=model.id)
     return plan_of(run, component=str(component.version), model=foundation)
 

@@ -76,6 +76,8 @@ async def put_compute(service: ComputeService, request: Request) -> Response:
     known = service.clusters.get(name)
     _check(service, properties)
     _check_fixed(known, body)
+    if known is None:
+        _check_lives(service, properties.get("properties") or {})
     if known is not None and service.operations.busy(name.lower()):
         raise ArmError(409, "Conflict", f"Compute '{name}' is being changed; try again later.")
     created = _system(known, service.clock.now())
@@ -124,6 +126,18 @@ def _check(service: ComputeService, properties: dict[str, Any]) -> None:
     least, most = int(scale.get("minNodeCount") or 0), int(scale.get("maxNodeCount", 1))
     if not 0 <= least <= most <= NODES:
         text = f"{least} to {most} nodes: a cluster has 0 to {NODES}, the least not above the most."
+        raise ArmError(400, "UserError", text)
+
+
+def _check_lives(service: ComputeService, inner: dict[str, Any]) -> None:
+    """Raises ArmError 400: a size, or a kind of node, of which nothing new can be made."""
+    now, size = service.clock.now(), str(inner.get("vmSize") or "")
+    if since := service.catalogue.retired(size, now):
+        text = f"The vmSize '{size}' was retired on {since} and can no longer be provisioned."
+        raise ArmError(400, "InvalidVmSize", text)
+    low = str(inner.get("vmPriority") or "").lower() == "lowpriority"
+    if low and (since := service.catalogue.low_priority_retired(now)):
+        text = f"Low-priority nodes were retired on {since}; new clusters have dedicated ones."
         raise ArmError(400, "UserError", text)
 
 

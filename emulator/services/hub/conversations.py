@@ -1,7 +1,8 @@
-"""Real conversations in UltraChat's schema: the PyPI package chitchat-dataset (MIT) as parquet.
+"""Real conversations in the schemas of two datasets: the PyPI package chitchat-dataset (MIT).
 
-It stands in for ``HuggingFaceH4/ultrachat_200k``, and its README says so: same columns, same four
-splits, other conversations. Users' turns become ``user``, their partners' ``assistant``.
+They stand in for ``HuggingFaceH4/ultrachat_200k`` and ``HuggingFaceH4/Multilingual-Thinking``, and
+their READMEs say so: same columns, same splits, other conversations. Users' turns become ``user``,
+their partners' ``assistant``; the reasoning between them is made up.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import random
 import shutil
 import tempfile
+from collections.abc import Callable
 from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +21,17 @@ from typing import Any
 
 DATASET = "HuggingFaceH4/ultrachat_200k"
 SPLITS = {"train_sft": 1400, "test_sft": 600, "train_gen": 1400, "test_gen": 600}
+REASONING = "HuggingFaceH4/Multilingual-Thinking"
+#: Rows of its one split.
+REASONING_ROWS = 1000
+#: The languages of the reasoning, and how it begins in each.
+LANGUAGES = {
+    "French": "D'accord, l'utilisateur écrit : « {} ». Je réponds brièvement, café compris.",
+    "German": "Also, der Nutzer schreibt: „{}“. Ich überlege kurz und antworte höflich.",
+    "Italian": "Allora, l'utente scrive: «{}». Rispondo con poche parole, perché è più chiaro.",
+    "Spanish": "Bien, el usuario escribe: «{}». ¿Qué necesita? Respondo con cariño.",
+}
+DEVELOPER = "You are a friendly partner in small talk."
 #: So small that a percentage of a split needs few of a file's row groups, as in the full dataset.
 ROWS_PER_GROUP = 50
 #: Part of the folder's name: another way of making the files is another folder.
@@ -28,19 +41,29 @@ Row = dict[str, Any]
 
 
 def make_dataset(folder: Path) -> Path:
-    """Return the dataset's folder, made if it is not there yet.
+    """Return the folder of the UltraChat stand-in, made if it is not there yet."""
+    return _made(folder, "chitchat", lambda part: _write(part, _split(_conversations())))
+
+
+def make_reasoning_dataset(folder: Path) -> Path:
+    """Return the folder of the Multilingual-Thinking stand-in, made if it is not there yet."""
+    return _made(folder, "reasoning", lambda part: _write_reasoning(part, _conversations()))
+
+
+def _made(folder: Path, name: str, write: Callable[[Path], None]) -> Path:
+    """Return the dataset's folder.
 
     Concurrent makers do not harm each other: each writes a folder of its own, the first to rename
     it wins, and all make the same bytes.
     """
     version = distribution("chitchat-dataset").version
-    target = folder / f"chitchat-{version}-{RECIPE}"
+    target = folder / f"{name}-{version}-{RECIPE}"
     if target.is_dir():
         return target
     folder.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder, prefix=".making-"))
     try:
-        _write(part / "files", _split(_conversations()))
+        write(part / "files")
         os.rename(part / "files", target)
     except OSError:
         if not target.is_dir():  # else another maker was first
@@ -106,6 +129,51 @@ def _write(folder: Path, splits: dict[str, list[Row]]) -> None:
         file = folder / "data" / f"{name}-00000-of-00001.parquet"
         pq.write_table(table, file, row_group_size=ROWS_PER_GROUP)
     (folder / "README.md").write_text(readme(sizes))
+
+
+def _write_reasoning(folder: Path, rows: list[Row]) -> None:
+    """Write the first exchange of some of the conversations, with a reasoning between."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    random.Random(1).shuffle(rows)
+    languages = list(LANGUAGES)
+    made = [
+        _reasoned(row, languages[number % len(languages)])
+        for number, row in enumerate(rows[:REASONING_ROWS])
+    ]
+    names = ("content", "role", "thinking")
+    message = pa.struct([(name, pa.string()) for name in names])
+    texts = ("reasoning_language", "developer", "user", "analysis", "final")
+    schema = pa.schema([*((name, pa.string()) for name in texts), ("messages", pa.list_(message))])
+    (folder / "data").mkdir(parents=True)
+    table = pa.Table.from_pylist(made, schema=schema)
+    file = folder / "data" / "train-00000-of-00001.parquet"
+    pq.write_table(table, file, row_group_size=ROWS_PER_GROUP)
+    (folder / "README.md").write_text(
+        "---\nlicense: mit\nconfigs:\n- config_name: default\n  data_files:\n"
+        "  - split: train\n    path: data/train-*\n---\n\n"
+        f"# Stand-in for {REASONING}\n\nSame columns and split, but not the same conversations: "
+        "these are from chitchat-dataset (MIT), and their reasoning is made up.\n"
+    )
+
+
+def _reasoned(row: Row, language: str) -> Row:
+    asked, answered = (one["content"] for one in row["messages"][:2])
+    analysis = LANGUAGES[language].format(asked)
+    scene = f"reasoning language: {language}\n\n{DEVELOPER}"
+    return {
+        "reasoning_language": language,
+        "developer": DEVELOPER,
+        "user": asked,
+        "analysis": analysis,
+        "final": answered,
+        "messages": [
+            {"content": scene, "role": "system", "thinking": None},
+            {"content": asked, "role": "user", "thinking": None},
+            {"content": answered, "role": "assistant", "thinking": analysis},
+        ],
+    }
 
 
 def readme(splits: dict[str, tuple[int, int]]) -> str:

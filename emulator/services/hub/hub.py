@@ -9,13 +9,18 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from emulator.services.hub.conversations import DATASET, make_dataset
+from emulator.services.hub.conversations import (
+    DATASET,
+    REASONING,
+    make_dataset,
+    make_reasoning_dataset,
+)
 from emulator.services.hub.link import Link
 from emulator.services.hub.repositories import Commit, Repository, StoredFile
 
 
 class Hub:
-    """Repositories by name. The one that the tutorial wants is made when it is first asked for."""
+    """Repositories by name. Those that the presets want are made when they are first asked for."""
 
     def __init__(self, cache: Path, link: Link | None = None) -> None:
         self.link = link or Link()
@@ -23,7 +28,8 @@ class Hub:
         self._key = secrets.token_bytes(32)
         self._making = asyncio.Lock()
         self._recipes: dict[str, Callable[[], Path]] = {
-            DATASET: lambda: make_dataset(cache / "hub" / "ultrachat_200k")
+            DATASET: lambda: make_dataset(cache / "hub" / "ultrachat_200k"),
+            REASONING: lambda: make_reasoning_dataset(cache / "hub" / "multilingual_thinking"),
         }
 
     def add(self, name: str, folder: Path, token: str | None = None) -> Commit:

@@ -86,6 +86,12 @@ def check_count(serving: Serving, endpoint: str) -> None:
         raise _bad(f"The region has {rules.DEPLOYMENTS} deployments already.", "OutOfQuota")
 
 
+def check_lives(catalogue: Catalogue, size: str, now: float) -> None:
+    """Raises ArmError 400: an instance type of which nothing new can be made at ``now``."""
+    if since := catalogue.retired(size, now):
+        raise _bad(f"Instance type '{size}' was retired on {since}; choose another.")
+
+
 def check_deployment(catalogue: Catalogue, given: dict[str, Any], count: int) -> None:
     """Raises ArmError 400: what Azure refuses at once; NotEmulated: what is not served here."""
     if str(given.get("endpointComputeType")).lower() != "managed":

@@ -27,6 +27,7 @@ from emulator.services.serving.limits import (
     check_deployment,
     check_endpoint,
     check_fixed,
+    check_lives,
 )
 
 PATH = WORKSPACE + "/onlineEndpoints/{endpoint}"
@@ -231,6 +232,7 @@ async def put_deployment(service: EndpointService, request: Request) -> Response
     check_deployment(service.catalogue, given, count)
     check_fixed(known, body, "location", "instanceType")
     if known is None:
+        check_lives(service.catalogue, str(given.get("instanceType")), service.clock.now())
         check_count(service.serving, endpoint["name"])
     service.quotas.check_deployment(str(given.get("instanceType")), count, known)
     deployment = {

@@ -72,8 +72,8 @@ def open_files(choice: DataChoice, settings: Settings | None) -> FilesDataset:
     Raises:
         DataError: a split has no file, or a file is not there.
     """
-    for split in choice.splits:
-        own = choice.split_names.get(split, split)
+    for split in choice.names:
+        own = choice.own_name(split)
         if own not in choice.files:
             raise DataError(
                 f"Split '{own}' has no file; there are files for: {', '.join(choice.files)}. "

@@ -64,7 +64,12 @@ class SizeRule:
     def check(
         self, name: str, allowed: Sequence[str] | None, facts: ComputeFacts, report: Report
     ) -> NodeSize | None:
-        """Hold a size against allow-list and region; return it as the region lists it."""
+        """Hold a size against allow-list and region; return it as the region lists it.
+
+        An empty name is none that could be chosen, which has been said.
+        """
+        if not name:
+            return None
         if allowed is not None and name.lower() not in [size.lower() for size in allowed]:
             report.error(
                 f"VM size {name} is not allowed for {self.doing} this model. Allowed sizes: "

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-
 from finetuning.form.run import ModelChoice
 from finetuning.planning.findings import Report
+from finetuning.planning.lifecycle import Calendar
 from finetuning.planning.model_card import ModelCard
 from finetuning.recipes import Recipe
-
-#: A retirement that is nearer than this is warned of.
-SOON = timedelta(days=90)
 
 
 def check_model_card(
@@ -18,10 +14,10 @@ def check_model_card(
     version: str,
     card: ModelCard,
     recipe: Recipe,
-    today: date,
+    calendar: Calendar,
     report: Report,
 ) -> None:
-    """Say what the card means for a run that begins ``today``."""
+    """Say what the card means for a run that begins on the calendar's day."""
     model = f"{choice.name}:{version}"
     for problem in card.problems:
         report.warn(
@@ -36,24 +32,23 @@ def check_model_card(
             "Choose a model that the catalogue offers for this kind of fine-tuning.",
         )
     if card.archived:
-        _outdated(report, choice, f"{model} is archived.")
-    for what, day in (
-        ("fine-tuning", card.finetune_retires),
-        ("inference", card.inference_retires),
-    ):
-        if day is not None and day <= today:
-            _outdated(report, choice, f"{model} was retired for {what} on {day}.")
-        elif day is not None and day - today <= SOON:
-            days = (day - today).days
+        _outdated(report, choice, f"{model} is archived.", "a live version")
+    known = calendar.table.model(choice.name)
+    successor = known.successor if known else "a newer model"
+    own = card.finetune_retires or (known.retires if known else None)
+    for what, day in (("fine-tuning", own), ("inference", card.inference_retires)):
+        if day is not None and calendar.past(day):
+            _outdated(report, choice, f"{model} was retired for {what} on {day}.", successor)
+        elif day is not None and calendar.soon(day):
             report.warn(
-                f"{model} retires for {what} on {day}, in {days} days.",
-                "Move to a newer model before then.",
+                f"{model} retires for {what} on {day}, in {calendar.days_to(day)} days.",
+                f"Move to {successor} before then.",
             )
     report.note(f"{model} is pinned. Licence: {card.licence or 'not named on its card'}.")
 
 
-def _outdated(report: Report, choice: ModelChoice, what: str) -> None:
+def _outdated(report: Report, choice: ModelChoice, what: str, instead: str) -> None:
     if choice.allow_retired:
         report.warn(what, "run.model.allow_retired allows it.")
     else:
-        report.error(what, "Choose a current model or version, or set run.model.allow_retired.")
+        report.error(what, f"Choose {instead}, or set run.model.allow_retired.")

@@ -52,6 +52,20 @@ def test_an_unknown_size_is_refused(azure):
     assert azure.ask("GET", "computes/gpu").status_code == 404
 
 
+def test_what_is_retired_cannot_be_made_and_what_was_made_before_can_be_changed(azure):
+    azure.finish(azure.cluster("old"))
+    azure.move(3 * 365 * 24 * 3600)  # from 2023 past September 2025 and March 2026
+
+    for inner, said in (
+        ({}, "retired on 2025-09-30"),
+        ({"vmSize": "Standard_NC4as_T4_v3", "vmPriority": "LowPriority"}, "retired on 2026-03-31"),
+    ):
+        answer = azure.cluster("new", **inner)
+        assert answer.status_code == 400 and said in answer.json()["error"]["message"]
+    assert azure.ask("GET", "computes/new").status_code == 404
+    assert azure.cluster("old", scaleSettings={"maxNodeCount": 2}).status_code == 201
+
+
 def test_a_kind_that_is_not_emulated_is_said(azure):
     body = {"properties": {"computeType": "Kubernetes"}}
 

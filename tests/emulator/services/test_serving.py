@@ -254,6 +254,16 @@ def test_what_a_deployment_was_made_with_stays(served):
     assert "'instanceType' is fixed" in answer.json()["error"]["message"]
 
 
+def test_a_retired_instance_type_serves_no_new_deployment(azure):
+    azure.finish(azure.endpoint())
+    model = azure.model()
+    azure.move(3 * 365 * 24 * 3600)
+
+    answer = azure.deploy(model, instanceType="Standard_NC6s_v3")
+    assert code(answer) == (400, "BadArgument")
+    assert "was retired on 2025-09-30" in answer.json()["error"]["message"]
+
+
 def test_an_endpoint_has_no_more_deployments_than_on_azure(azure):
     azure.finish(azure.endpoint())
     body = {"name": "x", "location": "westeurope", "properties": {"provisioningState": "Failed"}}

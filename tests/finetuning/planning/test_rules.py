@@ -20,6 +20,7 @@ from finetuning.planning.facts import (
     SplitFacts,
 )
 from finetuning.planning.findings import Finding, Report, errors
+from finetuning.planning.lifecycle import LIFECYCLE, Calendar
 from finetuning.planning.model_card import ModelCard, read_card
 from finetuning.planning.plan import Serving
 from finetuning.planning.prices import Nodes, Work, estimate, load_prices
@@ -36,7 +37,8 @@ RECIPE = find_recipe("chat_completion")
 SPLITS = Splits(train="train", test="test", asked="asked")
 CATALOGUE = load_catalogue(TODAY)
 AZUREML = CATALOGUE.registry("azureml")
-CARD = read_card(AZUREML.models[3]["properties"])
+CARD = read_card(AZUREML.models[0]["properties"])
+CALENDAR = Calendar(TODAY, LIFECYCLE.load())
 SIZES = {
     one["name"].lower(): NodeSize(
         name=one["name"],
@@ -81,7 +83,9 @@ def on_compute(
     nodes: int = 1,
     level: str = "error",
 ) -> list[str]:
-    chosen = ComputeChoice.model_validate(choice or {})
+    chosen = ComputeChoice.model_validate(
+        {"name": "gpu-cluster-big", "size": "Standard_ND40rs_v2", **(choice or {})}
+    )
     seen = facts or region()
     training = training_nodes(chosen, seen, nodes)
     return said(lambda report: check_compute(chosen, seen, card, training, report), level)
@@ -215,7 +219,7 @@ def model_findings(name: str, version: str, **choice: Any) -> list[Finding]:
     card = next(one for one in AZUREML.models if (one["name"], one["version"]) == (name, version))
     report = Report("model")
     chosen = ModelChoice(name=name, **choice)
-    check_model_card(chosen, version, read_card(card["properties"]), RECIPE, TODAY, report)
+    check_model_card(chosen, version, read_card(card["properties"]), RECIPE, CALENDAR, report)
     return report.findings
 
 
@@ -224,7 +228,7 @@ def levels(findings: list[Finding]) -> list[str]:
 
 
 def test_a_live_model_brings_a_note_of_its_licence_only() -> None:
-    found = model_findings("Phi-3-mini-4k-instruct", "16")
+    found = model_findings("Phi-4", "8")
 
     assert levels(found) == ["note"] and "mit" in found[0].what
 
@@ -233,7 +237,7 @@ def test_an_archived_and_retired_model_is_refused() -> None:
     found = model_findings("Phi-3-mini-4k-instruct", "15")
 
     assert levels(found) == ["error", "error", "error", "note"]
-    assert "2025-08-30" in found[1].what
+    assert "2025-08-30" in found[1].what and "Phi-4" in found[1].change
     assert "run.model.allow_retired" in found[1].change
 
 
@@ -244,7 +248,7 @@ def test_a_retired_model_is_allowed_where_the_user_says_so() -> None:
 
 
 def test_a_retirement_within_90_days_is_warned_of() -> None:
-    found = model_findings("Phi-3.5-mini-instruct", "6")
+    found = model_findings("community-retiring-model", "1")
 
     assert levels(found) == ["warning", "note"]
     assert "in 60 days" in found[0].what
@@ -256,7 +260,7 @@ def test_a_retirement_90_days_away_is_warned_of_and_91_is_not() -> None:
                          + timedelta(days=days))  # fmt: skip
         report = Report("model")
 
-        check_model_card(ModelChoice(), "1", card, RECIPE, TODAY, report)
+        check_model_card(ModelChoice(), "1", card, RECIPE, CALENDAR, report)
 
         assert levels(report.findings) == expected
 
@@ -273,7 +277,7 @@ def on_endpoint(
     facts: ComputeFacts | None = None,
     level: str = "error",
 ) -> list[str]:
-    chosen = EndpointChoice.model_validate(choice or {})
+    chosen = EndpointChoice.model_validate({"instance_type": "Standard_NC6s_v3", **(choice or {})})
     nodes = Nodes(size=chosen.instance_type, count=chosen.instance_count)
     serving = Serving(endpoint="mine", choice=chosen, nodes=nodes)
     return said(

@@ -36,7 +36,8 @@ def test_the_display_name_is_the_tutorials() -> None:
 
 
 def test_every_input_and_output_that_the_recipe_names_is_the_components() -> None:
-    named = {RECIPE.model_input, RECIPE.gpus_input, *RECIPE.files, *RECIPE.defaults}
+    named = {*RECIPE.model_inputs.values(), RECIPE.gpus_input, *RECIPE.files, *RECIPE.cut_files}
+    named |= set(RECIPE.defaults)
     named |= {*RECIPE.follows, *RECIPE.least}
     named |= {f"compute_{name}" for name in RECIPE.computes}
 
