@@ -1,8 +1,9 @@
-"""``python -m emulator``: serve, print the environment, the table of routes or that of rules."""
+"""``python -m emulator``: serve, print the environment or a table, take a seed."""
 
 import argparse
 import asyncio
 import json
+import socket
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,8 @@ from emulator.configuration import (
 )
 from emulator.latency import AZURE, PROFILES
 
-COMMANDS = ["serve", "env", "routes", "rules"]
+POLL_S = 0.1
+COMMANDS = ["serve", "env", "operations", "rules"]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("command", nargs="?", default="serve", choices=COMMANDS)
     whole.add_argument("--state", type=Path, default=Path(".emulator"), help="its state folder")
+    whole.add_argument("--seed", type=Path, help="a file that `python -m emulator seed` wrote")
     whole.add_argument("--cache", type=Path, help="weights and data, shared; default STATE/cache")
     whole.add_argument("--weights", choices=["tiny", "smollm2"], default="tiny")
     whole.add_argument("--preload", action="store_true", help="start workloads from a warm process")
@@ -47,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument(
         "--verify-answers", action="store_true", help="hold every answer against its description"
+    )
+    whole.add_argument(
+        "--wait", type=amount, default=0.0, help="of env: seconds that the emulator may need"
     )
     whole.add_argument("--format", choices=["export", "json"], default="export", help="of env")
     whole.add_argument(
@@ -79,9 +85,13 @@ def amount(text: str) -> float:
 
 def main() -> int:
     """Do what the command line says; the exit code."""
+    if sys.argv[1:2] == ["seed"]:
+        from emulator import seeding
+
+        return seeding.main(sys.argv[2:])
     given = parser().parse_args()
-    if given.command == "routes":
-        from emulator.route_table import table
+    if given.command == "operations":
+        from emulator.operations_table import table
 
         print(table())
         return 0
@@ -91,7 +101,7 @@ def main() -> int:
         print(rules.table())
         return 0
     if given.command == "env":
-        return print_environment(given.state, given.format, given.identity)
+        return print_environment(given.state, given.format, given.identity, given.wait)
     return serve(given)
 
 
@@ -108,9 +118,12 @@ def environment_as(config: Configuration, who: str) -> dict[str, str]:
     return signed_in(config, who, None)
 
 
-def print_environment(state: Path, how: str, who: str) -> int:
+def print_environment(state: Path, how: str, who: str, wait_s: float) -> int:
     """Print the variables that point the Azure SDK at the emulator of this state folder."""
     state = state.resolve()
+    if wait_s and not answers(state, wait_s):
+        print(f"No emulator of {state} has answered in {wait_s:g} s.", file=sys.stderr)
+        return 1
     if not (state / "identity.json").exists():
         print(f"There is no emulator state in {state}. Start one first.", file=sys.stderr)
         return 1
@@ -119,8 +132,30 @@ def print_environment(state: Path, how: str, who: str) -> int:
     return 0
 
 
+def answers(state: Path, wait_s: float) -> bool:
+    """Whether an emulator of this state folder answers before the time is over."""
+    end = time.monotonic() + wait_s
+    while not _answers(state):
+        if time.monotonic() > end:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _answers(state: Path) -> bool:
+    if not (state / "identity.json").exists():
+        return False
+    port = load_identity(state).plain_port
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=POLL_S).close()
+    except OSError:
+        return False
+    return True
+
+
 def serve(given: argparse.Namespace) -> int:
     """Run an emulator until it is told to stop."""
+    from emulator.catalogue.seed import BrokenSeed
     from emulator.server import Taken
     from emulator.server import serve as run
 
@@ -129,6 +164,7 @@ def serve(given: argparse.Namespace) -> int:
         state=state,
         cache=(given.cache or state / "cache").resolve(),
         identity=load_identity(state),
+        seed=given.seed.resolve() if given.seed else None,
         profile=given.profile,
         time_scale=given.time_scale,
         weights=given.weights,
@@ -144,7 +180,7 @@ def serve(given: argparse.Namespace) -> int:
 
     try:
         asyncio.run(run(config, tell_ready))
-    except Taken as error:
+    except (Taken, BrokenSeed) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -12,7 +12,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emulator import admin
-from emulator.catalogue import load_catalogue
+from emulator.catalogue import Catalogue, load_catalogue
+from emulator.catalogue.seed import read_seed, seeded
 from emulator.clock import Clock, ScaledClock
 from emulator.configuration import REGION, Configuration
 from emulator.faults import Faults, Journal, host_of
@@ -79,7 +80,7 @@ class Emulator:
         self.faults = Faults()
         self.journal = Journal(self.clock)
         self.verification = Verification()
-        self.catalogue = load_catalogue()
+        self.catalogue = _catalogue(config.seed)
         self.operations = Operations(self.store, config, self.profile, self.clock)
         self.processes = Processes(state / "processes")
         self.storage = Storage(state / "blobs", self.store)
@@ -165,6 +166,11 @@ class Emulator:
         await self.serving.scorers.close()
         await self.processes.stop_all()
         self.store.close()
+
+
+def _catalogue(seed: Path | None) -> Catalogue:
+    """What the registries and the region offer. Raises BrokenSeed."""
+    return load_catalogue() if seed is None else seeded(load_catalogue(), read_seed(seed))
 
 
 def azure_app(emulator: Emulator) -> ASGIApp:

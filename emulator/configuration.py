@@ -45,6 +45,7 @@ class Configuration:
     state: Path
     cache: Path
     identity: Identity
+    seed: Path | None = None
     profile: str = "fast"
     time_scale: float = 1.0
     weights: str = "tiny"

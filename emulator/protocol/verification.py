@@ -18,16 +18,6 @@ from emulator.protocol.descriptions import AZURE, IDENTITY, STORAGE, find
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("Blob_Download", "status"): "a condition that does not hold is 304 (REST, Get Blob)",
     ("Blob_GetProperties", "status"): "the same",
-    ("Container_Create", "headers.Last-Modified"): "storage leaves it out; no client reads it",
-    **{
-        (operation, "headers.x-ms-request-server-encrypted"): "storage leaves it out"
-        for operation in (
-            "Blob_SetMetadata",
-            "BlockBlob_Upload",
-            "BlockBlob_StageBlock",
-            "BlockBlob_CommitBlockList",
-        )
-    },
 }
 #: Paths that no description has, and why they are there.
 UNDESCRIBED = {

@@ -82,6 +82,26 @@ class Locations:
         )
 
 
+def long_form(workspace_id: str, uri: str) -> str:
+    """The address of a datastore's path or a job's output with all that it hangs from.
+
+    The service answers models and data so (azure-ai-ml 1.35.2: ``LONG_URI_FORMAT`` in
+    ``constants/_common.py``, and ``models.download`` reads no other). Other addresses stay.
+    """
+    if output := JOB_OUTPUT.fullmatch(uri):
+        path = f"azureml/{output['job']}/{output['output']}/{output['below']}".rstrip("/")
+        datastore = "workspaceblobstore"
+    elif short := DATASTORE.fullmatch(uri):
+        datastore, path = short["datastore"], short["path"]
+    else:
+        return uri
+    _, _, subscription, _, group, *_, workspace = workspace_id.split("/")
+    return (
+        f"azureml://subscriptions/{subscription}/resourcegroups/{group}/workspaces/{workspace}"
+        f"/datastores/{datastore}/paths/{path}"
+    )
+
+
 def is_published(catalogue: Catalogue, uri: str) -> bool:
     """Whether a registry of the catalogue has the model that the address means."""
     match = REGISTRY_MODEL.fullmatch(uri)

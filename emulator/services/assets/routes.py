@@ -15,7 +15,7 @@ from emulator.protocol.paging import ordered, page
 from emulator.protocol.resources import TYPE, WORKSPACE, body_of, system_data
 from emulator.protocol.routing import Routes
 from emulator.services.assets import codes, components, environments
-from emulator.services.assets.addresses import Locations, Unresolvable
+from emulator.services.assets.addresses import Locations, Unresolvable, long_form
 from emulator.services.assets.versions import KINDS, Assets, address, job_of
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,254}")
@@ -27,6 +27,8 @@ FIXED = (
     "modelUri", "dataUri", "modelType", "dataType", "codeUri", "componentSpec",
     "image", "condaFile", "build", "osType", "inferenceConfig",
 )  # fmt: skip
+#: Addresses that are answered in their long form.
+LONG = {"modelUri", "dataUri"}
 #: What the properties of a kind must be; the others must have bytes that are there.
 CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "environments": environments.check,
@@ -144,8 +146,9 @@ async def put_version(service: AssetService, request: Request) -> Response:
     known = service.assets.get(kind, names["name"], names["version"])
     if kind == "components":
         properties = components.named(properties, names["name"], names["version"])
+    shown = _shown(service.config.workspace_id, kind, properties)
     if known is not None:
-        _check_unchanged(request, known["properties"], _shown(kind, properties))
+        _check_unchanged(request, known["properties"], shown)
     elif kind in CHECKS:
         CHECKS[kind](properties)
     else:
@@ -154,21 +157,23 @@ async def put_version(service: AssetService, request: Request) -> Response:
         "id": f"{service.config.workspace_id}/{kind}/{names['name']}/versions/{names['version']}",
         "name": names["version"],
         "type": f"{TYPE}/{kind}/versions",
-        "properties": {**_shown(kind, properties), "provisioningState": "Succeeded"},
+        "properties": {**shown, "provisioningState": "Succeeded"},
         "systemData": known["systemData"] if known else system_data(service.clock.now()),
     }
     service.assets.put(kind, names["name"], names["version"], body)
     return JSONResponse(body, status_code=200 if known else 201)
 
 
-def _shown(kind: str, properties: dict[str, Any]) -> dict[str, Any]:
-    """What was given, without nulls, and the job that made it.
+def _shown(workspace_id: str, kind: str, properties: dict[str, Any]) -> dict[str, Any]:
+    """What was given, without nulls, its address in the long form, and the job that made it.
 
     The SDK cannot read a model that has no flavors at all.
     """
     given = {name: value for name, value in properties.items() if value is not None}
     if job := job_of(str(given.get("modelUri") or "")):
         given["jobName"] = job
+    for name in LONG & given.keys():
+        given[name] = long_form(workspace_id, str(given[name]))
     if kind in SHOWN:
         return SHOWN[kind](given)
     return {"flavors": {}, **given} if kind == "models" else given

@@ -14,13 +14,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from emulator.catalogue import Catalogue
+from emulator.catalogue.families import vcpus_of
 from emulator.configuration import Configuration
 from emulator.protocol.errors import ArmError
 from emulator.protocol.operations import OperationFailed
 from emulator.protocol.paging import page
 from emulator.protocol.resources import LOCATION, WORKSPACE, state
 from emulator.protocol.routing import Routes
-from emulator.services.compute.families import vcpus_of
 from emulator.store import Store
 
 KIND = "compute"

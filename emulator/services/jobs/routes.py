@@ -28,6 +28,7 @@ from emulator.services.jobs.records import ENDED, Jobs, Record
 from emulator.services.jobs.references import check_carried
 from emulator.services.jobs.refusals import NotOffered, Refused
 from emulator.services.jobs.runner import Runner
+from emulator.services.jobs.steps import COMPONENT
 from emulator.services.jobs.submission import (
     Submission,
     component_name,
@@ -188,6 +189,8 @@ def _component(catalogue: Catalogue, body: Record) -> dict[str, Any]:
     ]
     if not components:
         raise Refused(f"Component '{name}' version '{version}' is not in the registry '{where}'.")
+    if name != COMPONENT:
+        raise NotOffered(f"the component '{name}'; of a registry's '{COMPONENT}' is run")
     return dict(components[0]["properties"]["componentSpec"])
 
 

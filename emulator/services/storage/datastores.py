@@ -20,6 +20,7 @@ PATH = WORKSPACE + "/datastores/{name}"
 #: What a temporary secret allows: all that the SDK does with a container's blobs.
 LETTERS = "racwdl"
 LONGEST_HOURS = 24 * 7
+ORDERS = ("createdtime", "modifiedtime", "name")
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,24 @@ async def list_datastores(service: DatastoreService, request: Request) -> Respon
     datastores = [resource(service.config, name) for name in (*DATASTORES, *FILE_SHARES)]
     if request.query_params.get("isDefault", "").lower() == "true":
         datastores = [body for body in datastores if body["properties"]["isDefault"]]
-    # They were made at once, with the workspace: by time, any order is ascending.
-    return page(request, datastores, ("isDefault", "orderByAsc"))
+    return page(request, _ordered(request, datastores), ("isDefault", "orderBy", "orderByAsc"))
+
+
+def _ordered(request: Request, datastores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """In the order that is asked for: ``orderBy`` is ``createdtime``, ``modifiedtime`` or ``name``.
+
+    ``orderByAsc`` is its direction, descending by default (azure-ai-ml 1.35.2, the description of
+    ``Datastores_List`` in ``_restclient/arm_ml_service``). By time there is no order: they were
+    made at once, with the workspace. Raises NotEmulated: another order.
+    """
+    query = request.query_params
+    order = query.get("orderBy", "createdtime").lower()
+    if order not in ORDERS:
+        raise NotEmulated(f"the order '{order}' of this list; there are {', '.join(ORDERS)}.")
+    if order != "name":
+        return datastores
+    descending = query.get("orderByAsc", "").lower() != "true"
+    return sorted(datastores, key=lambda body: str(body["name"]), reverse=descending)
 
 
 async def list_secrets(service: DatastoreService, request: Request) -> Response:

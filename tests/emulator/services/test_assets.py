@@ -29,6 +29,29 @@ def test_a_model_keeps_the_job_that_made_it_its_tags_and_properties(azure):
     assert {name: found[name] for name in kept} == kept
 
 
+@pytest.mark.parametrize("below", ["", "/paths/", "/paths/deep/er"])
+def test_an_address_is_answered_in_its_long_form_and_taken_in_either(azure, below):
+    output_of_job(azure)
+    place = azure.emulator.storage.path("workspaceblobstore", "azureml/job-1/trained_model/deep/er")
+    place.mkdir(parents=True)
+    given = f"azureml://jobs/job-1/outputs/trained_model{below}"
+    answered = put_model(azure, given).json()["properties"]["modelUri"]
+    again = put_model(azure, answered, tags={"seen": "yes"})
+    short = answered.partition("/datastores/")[2]
+
+    mine = azure.config.identity
+    assert answered.startswith(
+        f"azureml://subscriptions/{mine.subscription}/resourcegroups/{mine.resource_group}"
+        f"/workspaces/{mine.workspace}/datastores/"
+    )
+    assert short.endswith(
+        "paths/azureml/job-1/trained_model" + below.removeprefix("/paths").rstrip("/")
+    )
+    assert (again.status_code, again.json()["properties"]["modelUri"]) == (200, answered)
+    moved = put_model(azure, f"azureml://datastores/{short}", version="2").json()
+    assert moved["properties"]["modelUri"] == answered
+
+
 def test_a_model_of_a_job_is_served_from_the_jobs_own_output(azure):
     azure.finish(azure.endpoint())
     model = put_model(azure, output_of_job(azure)).json()["id"]

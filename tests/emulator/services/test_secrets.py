@@ -48,6 +48,26 @@ def test_a_body_of_the_wrong_kind_is_refused(azure, body):
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "InvalidRequestContent")
 
 
+@pytest.mark.parametrize(
+    "query, ascending",
+    [("orderBy=name&orderByAsc=true", True), ("orderBy=name", False), ("orderBy=Name", False)],
+)
+def test_datastores_are_listed_by_name_where_that_is_asked(azure, query, ascending):
+    names = [one["name"] for one in azure.ask("GET", f"datastores?{query}").json()["value"]]
+
+    assert names == sorted(names, reverse=not ascending) and len(names) == 4
+
+
+def test_datastores_that_were_made_at_once_have_no_order_by_time(azure):
+    listed = [
+        azure.ask("GET", f"datastores?{query}").json()["value"]
+        for query in ("", "orderByAsc=true", "orderBy=createdtime", "orderBy=modifiedtime")
+    ]
+
+    assert listed == [listed[0]] * 4
+    assert azure.ask("GET", "datastores?orderBy=size").status_code == 501
+
+
 def test_two_of_the_four_datastores_are_file_shares(azure):
     found = {
         one["name"]: one["properties"] for one in azure.ask("GET", "datastores").json()["value"]

@@ -1,0 +1,265 @@
+"""A workspace with one of everything, made when a call first asks for it."""
+
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import CACHE, ROOT
+from tests.emulator.support.waiting import until
+
+IMAGE = "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu20.04:latest"
+ENDED = ("Completed", "Failed", "Canceled")
+SIZE = "Standard_NC24ads_A100_v4"
+
+
+def fresh(word: str) -> str:
+    """A name that nobody has used."""
+    return f"{word}-{uuid.uuid4().hex[:8]}x"  # a cluster's name ends in no dash and digits
+
+
+class World:
+    """Clients of the workspace and the registry, and what they have been asked to make."""
+
+    def __init__(self, env: dict[str, str], folder: Path) -> None:
+        self.env, self.folder = env, folder
+
+    @cached_property
+    def credential(self) -> Any:
+        from azure.identity import DefaultAzureCredential
+
+        return DefaultAzureCredential()
+
+    @cached_property
+    def ml(self) -> Any:
+        from azure.ai.ml import MLClient
+
+        env = self.env
+        return MLClient(
+            self.credential,
+            env["AZURE_SUBSCRIPTION_ID"],
+            env["AZURE_RESOURCE_GROUP"],
+            env["AZURE_WORKSPACE_NAME"],
+            cloud=env["AZUREML_CURRENT_CLOUD"],
+        )
+
+    def registry(self, name: str = "azureml") -> Any:
+        from azure.ai.ml import MLClient
+
+        return MLClient(
+            self.credential, registry_name=name, cloud=self.env["AZUREML_CURRENT_CLOUD"]
+        )
+
+    @cached_property
+    def azureml(self) -> Any:
+        return self.registry()
+
+    # -- files
+
+    @cached_property
+    def rows(self) -> Path:
+        file = self.folder / "rows.jsonl"
+        file.write_text('{"n": 1}\n')
+        return file
+
+    @cached_property
+    def rows_folder(self) -> Path:
+        folder = self.folder / "rows"
+        folder.mkdir()
+        (folder / "a.jsonl").write_text('{"n": 1}\n')
+        (folder / "b.jsonl").write_text('{"n": 2}\n')
+        return folder
+
+    @cached_property
+    def mltable(self) -> Path:
+        folder = self.folder / "table"
+        folder.mkdir()
+        (folder / "rows.jsonl").write_text('{"n": 1}\n')
+        text = "paths:\n  - file: ./rows.jsonl\ntransformations:\n  - read_json_lines:\n"
+        (folder / "MLTable").write_text(text)
+        return folder
+
+    @cached_property
+    def code(self) -> Path:
+        folder = self.folder / "code"
+        folder.mkdir()
+        (folder / "main.py").write_text(
+            "import pathlib, sys\n"
+            "print('the answer is', sys.argv[1])\n"
+            "pathlib.Path(sys.argv[2], 'seen.txt').write_text(sys.argv[1])\n"
+        )
+        return folder
+
+    @cached_property
+    def weights(self) -> Path:
+        """The tiny model's folder, as a registered model would hold it."""
+        program = ROOT / "emulator/workloads/base_weights.py"
+        made = subprocess.run(
+            [sys.executable, str(program), "--kind", "tiny", "--cache", str(CACHE)],
+            capture_output=True, text=True, check=True, timeout=200,
+        )  # fmt: skip
+        return Path(made.stdout.strip().splitlines()[-1])
+
+    # -- what is there
+
+    def make_cluster(self, **settings: Any) -> Any:
+        from azure.ai.ml.entities import AmlCompute
+
+        wanted = AmlCompute(name=fresh("gpu"), size=SIZE, max_instances=1, **settings)
+        return self.ml.compute.begin_create_or_update(wanted).result()
+
+    @cached_property
+    def cluster(self) -> str:
+        return str(self.make_cluster().name)
+
+    def make_data(self, **settings: Any) -> Any:
+        from azure.ai.ml.entities import Data
+
+        given = {"name": fresh("rows"), "version": "1", "path": str(self.rows), "type": "uri_file"}
+        return self.ml.data.create_or_update(Data(**{**given, **settings}))
+
+    @cached_property
+    def data(self) -> Any:
+        return self.make_data()
+
+    def make_model(self, **settings: Any) -> Any:
+        from azure.ai.ml.entities import Model
+
+        given = {"name": fresh("model"), "version": "1", "path": str(self.rows_folder)}
+        wanted = Model(**{**given, "type": "custom_model", **settings})
+        return self.ml.models.create_or_update(wanted)
+
+    @cached_property
+    def model(self) -> Any:
+        return self.make_model()
+
+    @cached_property
+    def chat_model(self) -> Any:
+        return self.make_model(path=str(self.weights), type="mlflow_model")
+
+    def make_environment(self, **settings: Any) -> Any:
+        from azure.ai.ml.entities import Environment
+
+        given = {"name": fresh("env"), "version": "1", "image": IMAGE}
+        return self.ml.environments.create_or_update(Environment(**{**given, **settings}))
+
+    @cached_property
+    def environment(self) -> Any:
+        return self.make_environment()
+
+    def command(self, **settings: Any) -> Any:
+        from azure.ai.ml import Output, command
+        from azure.ai.ml.entities import Environment
+
+        given = {
+            "name": fresh("job"),
+            "code": str(self.code),
+            "command": "python main.py ${{inputs.number}} ${{outputs.out}}",
+            "inputs": {"number": 42},
+            "outputs": {"out": Output(type="uri_folder")},
+            "environment": Environment(image=IMAGE),
+            "experiment_name": "calls",
+        }
+        return command(**{**given, **settings})
+
+    def submit(self, **settings: Any) -> Any:
+        return self.ml.jobs.create_or_update(self.command(**settings))
+
+    def ended(self, name: str) -> str:
+        """How a job ends."""
+        until(lambda: self.ml.jobs.get(name).status in ENDED, f"{name} has ended")
+        return str(self.ml.jobs.get(name).status.value)
+
+    @cached_property
+    def job(self) -> Any:
+        """A command job that has ended."""
+        job = self.submit()
+        assert self.ended(job.name) == "Completed"
+        return self.ml.jobs.get(job.name)
+
+    def make_component(self, **settings: Any) -> Any:
+        from azure.ai.ml import Input, Output, command
+        from azure.ai.ml.entities import Environment
+
+        made = command(
+            name=fresh("step").replace("-", "_"),
+            code=str(self.code),
+            command="python main.py ${{inputs.number}} ${{outputs.out}}",
+            inputs={"number": Input(type="integer", default=7)},
+            outputs={"out": Output(type="uri_folder")},
+            environment=Environment(image=IMAGE),
+        ).component
+        made.version = "1"
+        for name, value in settings.items():
+            setattr(made, name, value)
+        return self.ml.components.create_or_update(made)
+
+    @cached_property
+    def component(self) -> Any:
+        return self.make_component()
+
+    def make_endpoint(self) -> str:
+        from azure.ai.ml.entities import ManagedOnlineEndpoint
+
+        wanted = ManagedOnlineEndpoint(name=fresh("ep"), auth_mode="key")
+        return str(self.ml.online_endpoints.begin_create_or_update(wanted).result().name)
+
+    @cached_property
+    def endpoint(self) -> str:
+        return self.make_endpoint()
+
+    def make_deployment(self, name: str, **settings: Any) -> Any:
+        from azure.ai.ml.entities import ManagedOnlineDeployment
+
+        wanted = ManagedOnlineDeployment(
+            name=name,
+            endpoint_name=self.endpoint,
+            model=self.chat_model.id,
+            instance_type=SIZE,
+            **{"instance_count": 1, **settings},
+        )
+        return self.ml.online_deployments.begin_create_or_update(wanted).result()
+
+    @cached_property
+    def deployment(self) -> str:
+        """A deployment that gets all traffic."""
+        made = self.make_deployment("blue")
+        endpoint = self.ml.online_endpoints.get(self.endpoint)
+        endpoint.traffic = {"blue": 100}
+        self.ml.online_endpoints.begin_create_or_update(endpoint).result()
+        return str(made.name)
+
+    @cached_property
+    def request(self) -> Path:
+        import json
+
+        file = self.folder / "request.json"
+        question = [[{"role": "user", "content": "What is a Prefect task?"}]]
+        parameters = {"max_new_tokens": 4}
+        given = {"input_string": question, "parameters": parameters}
+        file.write_text(json.dumps({"input_data": given, "params": {}}))
+        return file
+
+    def close(self) -> None:
+        """Let go of what would go on running."""
+        if "endpoint" in self.__dict__:
+            self.ml.online_endpoints.begin_delete(self.endpoint).result()
+        if "credential" in self.__dict__:
+            self.credential.close()
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status that an error of the SDK stands for, if it stands for one."""
+    seen: BaseException | None = error
+    while seen is not None:
+        status = getattr(seen, "status_code", None)
+        if status is not None:
+            return int(status)
+        seen = getattr(seen, "inner_exception", None) or seen.__cause__ or seen.__context__
+    return None
+
+
+Do = Callable[[World], Any]
