@@ -14,7 +14,8 @@ from finetuning.planning.rules.compute import check_compute, training_nodes
 from tasks.compute import clusters_of
 
 GPU = {"instance_type": "Standard_NC24ads_A100_v4"}
-OWN = {"cluster": "gpu-cluster-big"}
+NAME = ComputeChoice().name
+OWN = {"cluster": NAME}
 OTHER = {"cluster": "other"}
 ALL = ("model_import", "preprocess", "finetune", "model_evaluation")
 SIZE = NodeSize(
@@ -53,15 +54,15 @@ def test_a_cluster_is_needed_where_a_step_runs_on_it(steps: dict[str, Any], uses
     chosen = choice(**steps)
 
     assert chosen.uses_cluster == uses
-    assert ("gpu-cluster-big" in clusters_of(chosen)) == uses
-    missing = any("'gpu-cluster-big' is not in the workspace" in one for one in said(chosen))
+    assert (NAME in clusters_of(chosen)) == uses
+    missing = any(f"'{NAME}' is not in the workspace" in one for one in said(chosen))
     assert missing == uses
 
 
 def test_a_cluster_of_that_name_that_no_step_uses_is_not_judged() -> None:
     failed = ClusterFacts(
-        name="gpu-cluster-big", state="failed", size="Standard_NC6", low_priority=False,
+        name=NAME, state="failed", size="Standard_NC6", low_priority=False,
         max_nodes=1, idle_seconds=120,
     )  # fmt: skip
 
-    assert said(choice(**dict.fromkeys(ALL, GPU)), **{"gpu-cluster-big": failed}) == []
+    assert said(choice(**dict.fromkeys(ALL, GPU)), **{NAME: failed}) == []

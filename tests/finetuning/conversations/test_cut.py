@@ -132,7 +132,7 @@ def test_reasoning_that_is_no_text_is_a_fault_and_long_reasoning_counts() -> Non
         "messages": [*row["messages"][:3], {**row["messages"][3], "thinking": "x" * 4000}],
     }
 
-    assert fault_of(broken) == "field 'messages[0].thinking' is no text"
+    assert fault_of(broken) == "field 'messages[0].thinking' is not text"
     assert survey([longer]).tokens > survey([row]).tokens + 900
     assert survey([row]).not_alternating == 0
 

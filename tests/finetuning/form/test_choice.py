@@ -45,7 +45,7 @@ def test_the_form_begins_with_the_few_values_that_people_change(schema: dict[str
     values = [field["title"] for _, field in groups(schema)]
 
     assert values == [
-        "Name", "Version", "Dataset", "Percentage", "Max rows", "Epochs", "Learning rate",
+        "Preset", "Name", "Version", "Dataset", "Percentage", "Max rows", "Epochs", "Learning rate",
         "Batch size per GPU", "Name", "Size", "Instance type", "Keep the endpoint",
         "Name of the new model", "Budget", "Compare",
     ]  # fmt: skip

@@ -113,7 +113,7 @@ def test_a_bad_file_is_a_sentence(content: str, said: str, tmp_path: Path) -> No
         (["nonsense"], "unrecognized arguments: nonsense. --help lists the options."),
         (
             ["--set", "nonsense"],
-            "unrecognized arguments: --set nonsense. --help lists the options.",
+            "unrecognized arguments: --set nonsense. Did you mean --preset?",
         ),
         (["--budget"], "expected one argument"),
     ],

@@ -146,7 +146,9 @@ def test_an_existing_clusters_own_size_counts() -> None:
     facts = region(clusters=cluster(size="Standard_NC24s_v3"))
 
     assert "Standard_NC24s_v3 is not allowed" in on_compute(facts=facts)[0]
-    assert "has size Standard_NC24s_v3" in on_compute(facts=facts, level="warning")[0]
+    assert (
+        "already exists with size Standard_NC24s_v3" in on_compute(facts=facts, level="warning")[0]
+    )
 
 
 def test_more_nodes_than_the_cluster_may_have_are_refused() -> None:
