@@ -76,7 +76,7 @@ def automations(alarm: Alarm, reaper: Any, limits: Limits) -> list[AutomationCor
         ),
         AutomationCore(
             name="fine-tune: a run fell silent",
-            description="No heartbeat: the reaper checks whether it is dead, and has it begun again.",
+            description="No heartbeat: the reaper checks whether it is dead, and restarts it.",
             trigger=EventTrigger(
                 match=ANY_RUN,
                 match_related=_of([FINE_TUNE]),

@@ -106,7 +106,7 @@ def tell(event: dict[str, Any]) -> bool:
     found = event.get("data")
     if not isinstance(found, dict):
         return False
-    # Event Grid has been seen to write RunTags beside runId (azure-sdk-for-net, its recorded event).
+    # Event Grid has been seen to write RunTags beside runId (azure-sdk-for-go, recorded event).
     data = {key[:1].lower() + key[1:]: value for key, value in found.items()}
     status, job = _end(event, data), str(data.get("runId") or "")
     flow_run = run_of_job(job, data.get("runTags"))

@@ -23,9 +23,9 @@ def texts(source: str) -> Iterator[str]:
     tree = ast.parse(source)
     docstrings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if node not in docstrings:
-                yield node.value
+        text = node.value if isinstance(node, ast.Constant) and node not in docstrings else None
+        if isinstance(text, str):
+            yield text
 
 
 @pytest.mark.parametrize("package", PACKAGES)

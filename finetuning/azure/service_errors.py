@@ -77,7 +77,9 @@ def _no_token(doing: str, error: ClientAuthenticationError) -> CredentialError:
     status = error.status_code or 0
     if "AADSTS" in str(error) or (400 <= status < 500 and status not in (408, 429)):
         return CredentialError(f"{text}Check the credential, and that its identity is still there.")
-    return CredentialUnavailable(f"{text}The login service does not answer; check it if this lasts.")
+    return CredentialUnavailable(
+        f"{text}The login service does not answer; check it if this lasts."
+    )
 
 
 def refusal_of(error: HttpResponseError) -> str:
