@@ -131,7 +131,7 @@ def test_a_block_that_is_not_there_is_named(served: Stack) -> None:
     [("", "No Prefect server is named."), ("http://127.0.0.1:9/api", "does not answer")],
 )
 def test_without_a_server_the_command_says_so(api: str, said: str) -> None:
-    done = run_python({"PREFECT_API_URL": api}, "-m", "deployments.automations", seconds=60)
+    done = run_python({"PREFECT_API_URL": api}, "-m", "deployments.automations", seconds=240)
 
     assert done.returncode == 1
     assert said in done.stderr and "Traceback" not in done.stderr
