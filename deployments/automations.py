@@ -76,7 +76,7 @@ def automations(alarm: Alarm, reaper: Any, limits: Limits) -> list[AutomationCor
         ),
         AutomationCore(
             name="fine-tune: a run fell silent",
-            description="No heartbeat: the reaper looks whether it is dead, and takes it up again.",
+            description="No heartbeat: the reaper checks whether it is dead, and restarts it.",
             trigger=EventTrigger(
                 match=ANY_RUN,
                 match_related=_of([FINE_TUNE]),
@@ -90,7 +90,7 @@ def automations(alarm: Alarm, reaper: Any, limits: Limits) -> list[AutomationCor
         ),
         AutomationCore(
             name="fine-tune: a run was claimed and not begun",
-            description="The reaper looks whether it still is, and offers it to another worker.",
+            description="The reaper checks, and offers the run to another worker.",
             trigger=EventTrigger(
                 match=ANY_RUN,
                 match_related=_of([FINE_TUNE]),
@@ -116,7 +116,7 @@ def automations(alarm: Alarm, reaper: Any, limits: Limits) -> list[AutomationCor
         ),
         AutomationCore(
             name=RESUMER,
-            description="Azure's own event says so: the run goes on.",
+            description="Azure's event resumes the run.",
             trigger=EventTrigger(
                 match={"prefect.resource.id": ["azure-ml.job.*"]},
                 expect=JOB_ENDED,

@@ -33,7 +33,8 @@ def runner_deployments() -> Iterator[RunnerDeployment]:
             parameters=one["parameters"],
             enforce_parameter_schema=one["enforce_parameter_schema"],
             concurrency_limit=ConcurrencyLimitConfig(**limit) if limit else None,
-            schedules=[_schedule(entry) for entry in one.get("schedules", [])],
+            # None leaves schedules made by hand alone; Prefect will take [] for "remove them".
+            schedules=[_schedule(entry) for entry in one.get("schedules", [])] or None,
         )
 
 

@@ -1,9 +1,12 @@
 """Azure's events about jobs, as Prefect events: the webhook behind an Event Grid subscription.
 
 ``python -m deployments.events`` listens for ``Microsoft.MachineLearningServices.RunStatusChanged``
-and tells the Prefect server of ``PREFECT_API_URL`` that a job of ours has ended; an automation then
-resumes the run that is suspended for it. It keeps nothing: an event that it loses is made up for by
-the poller (``flows/resume.py``). Prefect Cloud has webhooks of its own that do the same.
+and ``...RunCompleted``, and tells the Prefect server of ``PREFECT_API_URL`` that a job of ours has
+ended; an automation then resumes the run that is suspended for it. Azure's guide said for years
+that the first of the two is sent of failed runs only, and says today that it is sent of every
+change (MicrosoftDocs/azure-ai-docs, how-to-use-event-grid.md): either is enough. It keeps nothing:
+an event that it loses is made up for by the poller (``flows/resume.py``). Prefect Cloud has
+webhooks of its own that do the same.
 
 Both of Event Grid's schemas are understood, each with its own handshake. Whoever knows the key may
 post; it stands in the subscription's address (``?code=...``), which Azure keeps as a secret.
@@ -32,9 +35,14 @@ from flows.lifecycle.events import run_of_job
 
 KEY = "FINETUNE_EVENTS_KEY"
 STATUS_CHANGED = "Microsoft.MachineLearningServices.RunStatusChanged"
+#: Of a run that has completed; has no status.
+COMPLETED = "Microsoft.MachineLearningServices.RunCompleted"
 VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
-#: What the Prefect events are called, by the status in which a job ended.
-JOB_ENDED = {f"azure-ml.job.{status}" for status in ("Completed", "Failed", "Canceled")}
+#: The statuses in which a job has ended, by how an event may write them: Azure's own example
+#: (MicrosoftDocs/azure-docs, event-schema-machine-learning.md) says "failed".
+ENDS = {status.lower(): status for status in ("Completed", "Failed", "Canceled")}
+#: What the Prefect events are called.
+JOB_ENDED = {f"azure-ml.job.{status}" for status in ENDS.values()}
 #: Event Grid sends batches of 1 MB at most.
 MOST_BYTES = 1_100_000
 
@@ -95,16 +103,17 @@ def _events(body: Any) -> list[dict[str, Any]]:
 
 def tell(event: dict[str, Any]) -> bool:
     """Emit a Prefect event for a job of ours that has ended; False for anything else."""
-    data = event.get("data")
-    kind = event.get("type") or event.get("eventType")
-    if kind != STATUS_CHANGED or not isinstance(data, dict):
+    found = event.get("data")
+    if not isinstance(found, dict):
         return False
-    name, job = f"azure-ml.job.{data.get('runStatus')}", str(data.get("runId") or "")
+    # Event Grid has been seen to write RunTags beside runId (azure-sdk-for-go, recorded event).
+    data = {key[:1].lower() + key[1:]: value for key, value in found.items()}
+    status, job = _end(event, data), str(data.get("runId") or "")
     flow_run = run_of_job(job, data.get("runTags"))
-    if name not in JOB_ENDED or flow_run is None:
+    if status is None or flow_run is None:
         return False
     emit_event(
-        event=name,
+        event=f"azure-ml.job.{status}",
         resource={"prefect.resource.id": f"azure-ml.job.{job}", "prefect.resource.name": job},
         related=[
             {
@@ -112,11 +121,19 @@ def tell(event: dict[str, Any]) -> bool:
                 "prefect.resource.role": "flow-run",
             }
         ],
-        # Event Grid delivers at least once: the same event again has the same id.
-        id=uuid5(NAMESPACE_URL, f"{event.get('source') or event.get('topic')}/{event.get('id')}"),
+        # A job ends once. Event Grid tells of it at least once, and in up to two kinds of events.
+        id=uuid5(NAMESPACE_URL, f"{event.get('source') or event.get('topic')}/{job}/{status}"),
     )
-    log.info("job %s: %s, for flow run %s", job, data.get("runStatus"), flow_run)
+    log.info("job %s: %s, for flow run %s", job, status, flow_run)
     return True
+
+
+def _end(event: dict[str, Any], data: dict[str, Any]) -> str | None:
+    """Return the status in which the event says that its job has ended; None if it does not."""
+    kind = event.get("type") or event.get("eventType")
+    if kind == COMPLETED:
+        return "Completed"
+    return ENDS.get(str(data.get("runStatus")).lower()) if kind == STATUS_CHANGED else None
 
 
 def main(argv: list[str]) -> int:

@@ -185,7 +185,7 @@ def home_of_server(port: int) -> Path | None:
     import httpx
 
     try:
-        with httpx.Client(trust_env=False, timeout=2) as http:
+        with httpx.Client(trust_env=False, timeout=10) as http:
             answer = http.get(f"http://127.0.0.1:{port}/api/admin/settings")
         return Path(answer.raise_for_status().json()["home"])
     except (httpx.HTTPError, ValueError, KeyError, TypeError):

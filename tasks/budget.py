@@ -162,7 +162,7 @@ class Spending:
             with service_errors("Read the job's steps"):
                 return get_steps(self.settings, name)
         except FineTuneError as error:
-            self._tell("the default budget is held by what is known of the job: %s", error)
+            self._tell("the default budget is enforced with what is known about the job: %s", error)
             return None
 
     def _tell(self, text: str, *values: object) -> None:

@@ -35,6 +35,7 @@ resource subscription 'Microsoft.EventGrid/eventSubscriptions@2022-06-15' = {
     eventDeliverySchema: 'EventGridSchema'
     filter: {
       includedEventTypes: [
+        'Microsoft.MachineLearningServices.RunCompleted'
         'Microsoft.MachineLearningServices.RunStatusChanged'
       ]
     }

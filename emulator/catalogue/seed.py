@@ -62,7 +62,7 @@ class BrokenSeed(ValueError):
     def __str__(self) -> str:
         return (
             f"The seed {self.file} cannot be used: {self.why}. "
-            "Write it anew with `python -m emulator seed`."
+            "Create it again with `python -m emulator seed`."
         )
 
 
@@ -73,7 +73,7 @@ def read_seed(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise BrokenSeed(file, error.strerror or "it cannot be read") from error
     except (ValueError, RecursionError) as error:
-        raise BrokenSeed(file, f"it is no JSON ({error})") from error
+        raise BrokenSeed(file, f"it is not JSON ({error})") from error
     _check(file, seed)
     return seed
 

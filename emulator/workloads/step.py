@@ -123,11 +123,11 @@ def conversations(path: Path) -> Iterator[tuple[int, list[dict[str, str]]]]:
 def problem_of(messages: Any) -> str | None:
     """What is wrong with a conversation, or None."""
     if not isinstance(messages, list) or not messages:
-        return "column 'messages' is missing, empty or no list"
+        return "column 'messages' is missing, empty or not a list"
     for place, message in enumerate(messages):
         for field in ("role", "content"):
             if not isinstance(message, dict) or not isinstance(message.get(field), str):
-                return f"messages[{place}].{field} is no text"
+                return f"messages[{place}].{field} is not text"
         if message["role"] not in ROLES:
             return f"messages[{place}].role is '{message['role']}', not one of {', '.join(ROLES)}"
     return None

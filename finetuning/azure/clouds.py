@@ -99,7 +99,7 @@ def check_storage_host(settings: Settings, host: str) -> None:
     if host.lower() in {one.strip().lower() for one in settings.storage_hosts.split(",") if one}:
         return
     raise DataError(
-        f"Host '{host}' is no blob storage of {settings.cloud} (account.blob.{cloud}), so it gets "
-        "no token and is not asked. Correct the address; a domain of your own account the operator "
-        "allows with FINETUNE_STORAGE_HOSTS."
+        f"Host '{host}' is not blob storage of {settings.cloud} (account.blob.{cloud}), so it is "
+        "not contacted and gets no token. Correct the address. If it is a custom domain of your "
+        "storage account, the operator can allow it with FINETUNE_STORAGE_HOSTS."
     )

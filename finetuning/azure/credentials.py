@@ -36,7 +36,7 @@ def find_credential(settings: Settings) -> TokenCredential:
         if settings.credential.kind == "default" and sys.stdin is not None and sys.stdin.isatty():
             return _ask_in_a_browser(settings)
         raise CredentialError(
-            "No Azure credential answered, and nobody sits at this terminal to log in. Set "
+            "No Azure credential answered, and there is no terminal here to log in at. Set "
             "AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET (or a certificate), give the "
             f"machine a managed identity, or run 'az login'. What was tried: {first_lines(error)}"
         ) from error

@@ -78,7 +78,7 @@ def _no_token(doing: str, error: ClientAuthenticationError) -> CredentialError:
     if "AADSTS" in str(error) or (400 <= status < 500 and status not in (408, 429)):
         return CredentialError(f"{text}Check the credential, and that its identity is still there.")
     return CredentialUnavailable(
-        f"{text}What gives tokens does not answer; check it if this lasts."
+        f"{text}The login service does not answer; check it if this lasts."
     )
 
 

@@ -42,7 +42,7 @@ def part(choice: DataChoice, name: str, selected: Sequence[int]) -> Sequence[int
     empty = [one for one, size in sizes.items() if size < 1]
     if empty:
         raise DataError(
-            f"Split '{cut.split}' is too small to cut: of {len(selected)} rows there is none for "
+            f"Split '{cut.split}' is too small to cut: its {len(selected)} rows leave none for "
             f"{' and '.join(empty)}. Raise run.data.percentage or max_rows, or change the shares "
             "in run.data.cut."
         )

@@ -57,7 +57,7 @@ def _text(name: str, trained: Trained, verdict: Verdict) -> str:
         "## How it did",
         figures(verdict),
         answered(verdict),
-        "## How to make the figures again",
+        "## How to reproduce the figures",
         "`rows.jsonl` beside this card holds every row with both answers and scores. A mean is "
         "that of the scores. An interval is that of `finetuning/evaluation/intervals.py` over the "
         f"paired scores, at a confidence of {verdict.confidence:g}.",

@@ -146,7 +146,7 @@ def _row(line: str, metric: str) -> Row:
 
 def _asked(messages: Messages) -> Messages:
     if messages[-1]["role"] != "user":
-        raise ValueError("what is asked does not end with a user's message")
+        raise ValueError("the question does not end with a user's message")
     return messages
 
 

@@ -351,7 +351,7 @@ class FineTune(Choice):
     data: DataChoice = Field(
         default_factory=DataChoice,
         title="Training data",
-        description="The conversations to train on, and to test with.",
+        description="The conversations to train on and to test with.",
     )
     parameters: FineTuneParameters = Field(
         default_factory=FineTuneParameters,

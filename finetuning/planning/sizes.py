@@ -94,13 +94,13 @@ def _pick(candidates: Candidates, facts: ComputeFacts, calendar: Calendar, repor
         if reason is None:
             after = f" after {'; '.join(passed)}" if passed else ""
             report.note(
-                f"{candidates.doing} is on {name}: the first size {candidates.source} that can "
-                f"be had{after}.",
+                f"{candidates.doing} is on {name}: the first size {candidates.source} that is "
+                f"available{after}.",
                 f"Another: {candidates.parameter}.",
             )
             return name
         passed.append(f"{name} ({reason})")
-    why = f"can be had: {'; '.join(passed)}" if passed else "is named by the model's card"
+    why = f"is available: {'; '.join(passed)}" if passed else "is named by the model's card"
     report.error(
         f"{candidates.doing} needs a VM size, and none {why}.",
         f"Choose one with {candidates.parameter}, or ask for quota.",

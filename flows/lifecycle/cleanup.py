@@ -169,8 +169,8 @@ def guarded(context: RunContext, run: FineTune) -> Iterator[Guard]:
     except BaseException as first:
         if is_begun_again(first):
             get_run_logger().warning(
-                "this process is told to end and lets go of job %s and endpoint %s; "
-                "whoever begins the run again adopts them",
+                "this process was told to stop. It leaves job %s and endpoint %s as they are, "
+                "for the process that continues the run",
                 guard.made.job,
                 guard.made.endpoint,
             )

@@ -103,7 +103,9 @@ class _Judge:
         except (httpx.HTTPStatusError, PrefectException) as error:
             if isinstance(error, httpx.HTTPStatusError) and error.response.status_code >= 500:
                 raise  # the server is in trouble: asked again, for all of them
-            get_run_logger().error("run %s cannot be judged, so it lives: %s", run.name, error)
+            get_run_logger().error(
+                "cannot tell whether run %s is alive, so it is left alone: %s", run.name, error
+            )
             return _owner(run, run.start_time, alive=True)
 
     def _judged(self, run: FlowRun, owns: bool) -> Owner:
@@ -331,7 +333,9 @@ def _left_plan(client: SyncPrefectClient, run: FlowRun) -> Plan | None:
         return Plan.model_validate_json(client.read_flow_run_input(run.id, PLAN_INPUT))
     except (httpx.HTTPStatusError, ValidationError) as error:
         get_run_logger().warning(
-            "the budget of %s is watched by the time that it reckoned only: %s", run.name, error
+            "the budget of %s is checked only at the time that the run estimated: %s",
+            run.name,
+            error,
         )
         return None
 

@@ -94,8 +94,8 @@ def _agreed(client: SyncPrefectClient) -> str:
     wrong = (TEMPORARY_SERVER, UNKNOWN_SERVER)
     if not isinstance(value, str) or not 0 < len(value) <= LONGEST or value in wrong:
         raise SettingsError(
-            f"The Prefect variable '{VARIABLE}' is {value!r}, which is no server's id. Set it back "
-            "to what the tag finetune.server of this server's endpoints says."
+            f"The Prefect variable '{VARIABLE}' is {value!r}, which cannot be a server's id. "
+            "Set it back to the value of the tag finetune.server on this server's endpoints."
         )
     return value
 

@@ -80,7 +80,9 @@ def _watch(flow: Flow[..., Any], flow_run: FlowRun, never: threading.Event) -> N
             return
         if _is_anothers(history):
             log = flow_run_logger(flow_run, flow)
-            log.warning("The run was taken up by another process; this one ends, cleaning nothing.")
+            log.warning(
+                "The run was taken up by another process; this one ends without cleaning up."
+            )
             _leave()
 
 

@@ -126,6 +126,17 @@ def test_a_block_that_is_not_there_is_named(served: Stack) -> None:
     assert done.stderr.startswith("There is no block 'slack-webhook/nobody'.")
 
 
+@pytest.mark.parametrize(
+    ("api", "said"),
+    [("", "No Prefect server is named."), ("http://127.0.0.1:9/api", "does not answer")],
+)
+def test_without_a_server_the_command_says_so(api: str, said: str) -> None:
+    done = run_python({"PREFECT_API_URL": api}, "-m", "deployments.automations", seconds=240)
+
+    assert done.returncode == 1
+    assert said in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_failed_run_is_told(installed: Stack, mailbox: Mailbox) -> None:
     missing = {"model": {"name": "no-such-model"}}
     flow_run = installed.server.trigger("fine-tune/run", {"run": missing})

@@ -17,7 +17,7 @@ import pytest
 from azure.ai.ml._restclient.arm_ml_service import models
 from starlette.testclient import TestClient
 
-from deployments.events import STATUS_CHANGED, create_app
+from deployments.events import COMPLETED, STATUS_CHANGED, create_app
 from deployments.local_stack import ROOT
 from finetuning.form.run import FineTune
 
@@ -115,5 +115,5 @@ def test_the_subscription_posts_what_the_receiver_takes_where_it_listens() -> No
 
     assert receiver.post(here, json=[]).status_code == 200
     assert about["scope"] == "workspace"
-    assert about["properties"]["filter"]["includedEventTypes"] == [STATUS_CHANGED]
+    assert about["properties"]["filter"]["includedEventTypes"] == [COMPLETED, STATUS_CHANGED]
     assert {"type": "secure"} in key and {"type": "min_length", "argument": 16} in key

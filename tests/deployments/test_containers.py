@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from prefect.filesystems import LocalFileSystem
 
 from deployments.local_stack import ROOT
 from tests.conftest import environment
@@ -125,3 +128,17 @@ def test_the_image_keeps_what_it_writes_below_var() -> None:
     assert text.index("chown --recursive 10001 var") < text.index("USER 10001")
     for name in ("HOME", "FINETUNE_DATA", "PREFECT_HOME", "HF_HOME", "MPLCONFIGDIR"):
         assert f" {name}=/app/var/" in text
+
+
+def test_a_pod_copies_no_virtual_environment(tmp_path: Path) -> None:
+    """``prefect flow-run execute`` copies the flow's folder by this block."""
+    project, copy = tmp_path / "project", tmp_path / "copy"
+    for name in (".venv/lib/torch.so", "var/data/rows.jsonl", ".git/index", "flows/fine_tune.py"):
+        (project / name).parent.mkdir(parents=True)
+        (project / name).touch()
+    shutil.copy(ROOT / ".prefectignore", project)
+
+    LocalFileSystem(basepath=str(project)).get_directory(local_path=str(copy))
+
+    copied = {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()}
+    assert copied == {".prefectignore", "flows/fine_tune.py"}

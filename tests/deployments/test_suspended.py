@@ -166,13 +166,15 @@ def test_the_poller_leaves_a_run_alone_whose_job_goes_on(
     assert kept[job] is False and kept[endpoint] is False
 
 
-def test_a_resumed_run_whose_job_goes_on_is_suspended_again(
-    watched: Stage, long_one: tuple[UUID, str, str]
+def test_run_completed_alone_wakes_a_run_and_one_whose_job_goes_on_is_suspended_again(
+    watched: Stage, hook: int, long_one: tuple[UUID, str, str]
 ) -> None:
     flow_run, job, _ = long_one
 
-    with watched.prefect() as client:
-        client.resume_flow_run(flow_run)
+    told = httpx.post(
+        address(hook), json=[completed_event(job, str(flow_run))], trust_env=False
+    ).json()
+    assert told == {"told": 1}
 
     until("it is suspended again", lambda: watched.states(flow_run).count("Suspended") == 2)
     assert watched.job(job) == "Running"
@@ -242,6 +244,15 @@ def status_event(job: str, flow_run: str, status: str = "Completed") -> dict[str
     }
 
 
+def completed_event(job: str, flow_run: str) -> dict[str, Any]:
+    """What Event Grid posts besides when a run has completed: no status, and RunTags like this."""
+    event = status_event(job, flow_run)
+    tags = event["data"].pop("runTags")
+    del event["data"]["runStatus"]
+    data = {**event["data"], "RunTags": tags}
+    return {**event, "eventType": "Microsoft.MachineLearningServices.RunCompleted", "data": data}
+
+
 def test_the_webhook_refuses_who_does_not_know_the_key(watched: Stage, hook: int) -> None:
     event = status_event("fine-tune-0123456789", str(uuid.uuid4()))
 
@@ -287,12 +298,16 @@ def test_the_webhook_tells_of_our_jobs_only(watched: Stage, hook: int) -> None:
     untagged = status_event("fine-tune-0123456789", run)
     untagged["data"]["runTags"] = None
     foreign = status_event("fine-tune-0123456789", "no-uuid")
+    completed = completed_event("fine-tune-0123456789", run)
+    its_step = completed_event("a-step-of-it", run)
+    small_letters = status_event("fine-tune-0123456789", run, "failed")
 
-    answer = httpx.post(
-        address(hook), json=[ours, step, running_, untagged, foreign], trust_env=False
-    )
+    answers = [
+        httpx.post(address(hook), json=[one], trust_env=False).json()["told"]
+        for one in (ours, completed, small_letters, step, running_, untagged, foreign, its_step)
+    ]
 
-    assert answer.json() == {"told": 1}
+    assert answers == [1, 1, 1, 0, 0, 0, 0, 0]
 
 
 def test_the_webhook_does_not_start_without_a_key() -> None:

@@ -104,7 +104,7 @@ def test_a_foreign_host_is_sent_nothing_when_the_data_is_looked_at(
     with listening() as server:
         port = server.getsockname()[1]
 
-        with pytest.raises(DataError, match=rf"'localhost:{port}' is no blob storage"):
+        with pytest.raises(DataError, match=rf"'localhost:{port}' is not blob storage"):
             ask(choice(f"az://c@localhost:{port}/x.jsonl"), settings)  # type: ignore[operator]
 
         assert not was_asked(server)

@@ -99,7 +99,7 @@ def test_a_presets_parameter_says_preset_and_the_users_says_user(
         ({"model": {"registry": "no-such", "version": "1"}}, "Registry 'no-such' is not there."),
         (
             {"preset": "gpt-oss-20b", "data": {"max_rows": 4}},
-            "Split 'train' is too small to cut: of 4 rows there is none for validation and test",
+            "Split 'train' is too small to cut: its 4 rows leave none for validation and test",
         ),
         ({"endpoint": {"instance_type": "Standard_NC6s_v3"}}, "was retired on 2025-09-30"),
         ({"compute": {"name": "low", "tier": "low_priority"}}, "was retired on 2026-03-31"),

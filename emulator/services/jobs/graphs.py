@@ -129,7 +129,7 @@ def _check_literal(name: str, kind: str, given: dict[str, Any]) -> None:
         raise Refused(f"Input '{name}' is {what} of type {kind}, and something else was given.")
     forms = {"integer": INTEGER, "number": NUMBER, "boolean": BOOLEAN}
     if kind in forms and not forms[kind].fullmatch(str(given["value"])):
-        raise Refused(f"Input '{name}' is '{given['value']}', which is no {kind}.")
+        raise Refused(f"Input '{name}' is '{given['value']}', which is not of type {kind}.")
 
 
 def _input(name: str, value: Any, body: dict[str, Any]) -> dict[str, Any] | None:

@@ -117,7 +117,7 @@ def _check_sender(request: Request) -> None:
     try:
         low, own, high = (ipaddress.ip_address(one) for one in (first, sender, last or first))
     except ValueError:
-        raise _failed("The signed address is no address.") from None
+        raise _failed("The signed IP address is not valid.") from None
     if not int(low) <= int(own) <= int(high):
         raise _mismatch("SourceIP", "source IP")
 

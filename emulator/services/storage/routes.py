@@ -72,7 +72,7 @@ def _operation(request: Request) -> Operation:
 def _check_version(request: Request) -> None:
     version = request.headers.get("x-ms-version")
     if version is not None and not VERSION_FORM.fullmatch(version):
-        text = f"The value for the HTTP header x-ms-version is no version: '{version}'."
+        text = f"The value for the HTTP header x-ms-version is not valid: '{version}'."
         raise ArmError(400, "InvalidHeaderValue", text)
 
 

@@ -56,8 +56,8 @@ def check_table(calendar: Calendar, report: Report) -> None:
     read = calendar.table.read
     if calendar.today - read > SOON:
         report.warn(
-            f"The lifecycle table was read on {read}, {-calendar.days_to(read)} days ago: what "
-            "retires since may be missing from it.",
+            f"The lifecycle table was read on {read}, {-calendar.days_to(read)} days ago: "
+            "anything retired since then may be missing from it.",
             "Read its sources again (finetuning/planning/lifecycle.toml), and set 'read' in your "
             "lifecycle.toml.",
         )

@@ -132,7 +132,10 @@ def test_a_value_of_another_type_is_refused(jobs):
     one = node()
     one["inputs"]["count"] = {"job_input_type": "literal", "value": "three"}
 
-    assert refused(jobs, pipeline(a=one)) == (400, "Input 'count' is 'three', which is no integer.")
+    assert refused(jobs, pipeline(a=one)) == (
+        400,
+        "Input 'count' is 'three', which is not of type integer.",
+    )
 
 
 @pytest.mark.parametrize(("goes_on", "third"), [(True, "Completed"), (False, "Canceled")])

@@ -306,7 +306,9 @@ def test_every_change_of_status_reaches_the_webhook_once_it_listens(tmp_path):
         server.server_close()
     assert events[0]["specversion"] == "1.0"
     assert events[0]["subject"].startswith("experiments/")
-    assert any(e["type"] == "Microsoft.MachineLearningServices.RunCompleted" for e in events)
+    completed = [e for e in events if e["type"] == "Microsoft.MachineLearningServices.RunCompleted"]
+    assert len(completed) == len({e["data"]["runId"] for e in events})  # once of each run
+    assert all("runStatus" not in e["data"] and e["data"]["runTags"] for e in completed)
 
 
 @pytest.mark.parametrize(("asked", "kept"), [("true", True), ("false", False)])

@@ -165,6 +165,7 @@ def test_a_job_comes_back_as_the_pipeline_that_it_is(place):
     assert list(found.jobs) == list(made.jobs) != []
     assert found.settings.force_rerun is True
     assert "as-it-is" in found.studio_url
+    assert found.studio_url.count("tid=") == 1  # the SDK adds it
     assert place.ended("as-it-is") == "Completed"
     output = place.workspace.jobs.get("as-it-is").outputs["trained_model"]
     assert output.path.endswith("azureml/as-it-is/trained_model/")

@@ -76,11 +76,11 @@ def test_a_value_that_makes_no_sense_is_refused(
         ),
         (
             '{"prompt": "hello"}\n',
-            "rows.jsonl, line 1: column 'messages' is missing, empty or no list.",
+            "rows.jsonl, line 1: column 'messages' is missing, empty or not a list.",
         ),
         (
             '{"messages": [{"role": "user"}]}\n',
-            "rows.jsonl, line 1: messages[0].content is no text.",
+            "rows.jsonl, line 1: messages[0].content is not text.",
         ),
         (
             '{"messages": [{"role": "bot", "content": "hello"}]}\n',

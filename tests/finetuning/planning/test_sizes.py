@@ -54,7 +54,7 @@ def test_the_first_recommended_size_is_taken_and_the_plan_says_why() -> None:
     chosen, report = compute(card(A100, T4), region())
 
     assert chosen.size == A100
-    assert "recommended by the model's card that can be had" in report.findings[0].what
+    assert "recommended by the model's card that is available" in report.findings[0].what
     assert "run.compute.size" in report.findings[0].change
 
 
