@@ -71,7 +71,7 @@ def train(context: RunContext, plan: Plan, guard: Guard, *, then_serve: bool = F
     if then_serve:
         guard.begin_endpoint()
     suspend_while_training(context, plan, job, guard)
-    job = wait_for_training(context, job, guard.watch)
+    job = wait_for_training(context, plan, job, guard.watch, guard.spent)
     metrics = review_metrics.submit(context, plan.job.experiment, job.name)
     registered = register_model(context, plan, job.name)
     return Trained(

@@ -8,16 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
-import httpx
 from prefect import get_run_logger
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_progress_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_link_artifact
 
 from finetuning.azure.client import open_client, open_registry
 from finetuning.azure.naming import first_attempt, job_name, next_attempt
@@ -43,6 +36,7 @@ from finetuning.recipes import Recipe, recipe_for
 from tasks.attempts import has_ended, may_be_followed, newest_attempt
 from tasks.step import azure_step
 from tasks.waiting import patience, wait_until
+from tasks.watching import Watched, lookout
 
 #: A run begins before its job: how far a listing is read past the run's beginning.
 BEFORE = timedelta(hours=1)
@@ -215,31 +209,37 @@ def _pipeline(settings: Settings, plan: Plan, cluster: str | None, files: Mappin
 
 @azure_step("Wait for the fine-tuning job")
 def wait_for_training(
-    context: RunContext, job: SubmittedJob, watch: Callable[[], None] | None = None
+    context: RunContext,
+    plan: Plan,
+    job: SubmittedJob,
+    watch: Callable[[], None] | None = None,
+    spent: Callable[[], float | None] = lambda: None,
 ) -> SubmittedJob:
-    """Follow the job by its name until it ends; its steps are shown as progress.
+    """Follow the job by its name until it ends; its training is shown while it goes on.
 
-    ``watch`` is called at every look and may raise to end the wait. The deadline counts from the
-    job's submission, whichever process waits.
+    ``watch`` is called at every look and may raise to end the wait; ``spent`` tells what the run
+    has cost by then. The deadline counts from the job's submission, whichever process waits.
 
     Raises:
         JobFailed, JobCanceled: with the service's own text.
         JobNotResponding: for ``run.deadlines.not_responding_minutes``; it is cancelled.
         DeadlineExceeded: ``run.deadlines.training_minutes`` have passed.
     """
-    client, progress = open_client(context.settings), _Progress(context.settings, job)
+    client = open_client(context.settings)
     wait = patience(context.deadlines, "training_minutes", interval=math.inf)
     wait = replace(wait, spent=job.age(datetime.now(UTC)), guard=watch)
     silence = _Silence(context.deadlines.not_responding_minutes * 60, wait.now)
+    watched = Watched(job, plan, context.owner.flow_run_id, spent)
+    with lookout(context.settings, watched) as progress:
 
-    def look() -> str:
-        progress.show()
-        return silence.bear(state_text(client.jobs.get(job.name).status))
+        def look() -> str:
+            progress.look()
+            return silence.bear(state_text(client.jobs.get(job.name).status))
 
-    status = wait_until(
-        f"Job '{job.name}'", look, lambda seen: has_ended(seen) or silence.over, wait
-    )
-    progress.show()
+        status = wait_until(
+            f"Job '{job.name}'", look, lambda seen: has_ended(seen) or silence.over, wait
+        )
+        progress.look()
     if status == LOST:
         cancel_training(context.settings, job.name)
         raise JobNotResponding(
@@ -304,59 +304,6 @@ def find_ended_jobs(settings: Settings, since: Mapping[str, datetime]) -> list[s
 
 def _status(job: Any) -> str | None:
     return None if job is None else state_text(job.status)
-
-
-def _steps(settings: Settings, job: str) -> list[tuple[str, str]]:
-    """Return name and status of the job's steps, in the order in which they began."""
-    began = sorted(get_steps(settings, job), key=lambda step: step.started or math.inf)
-    return [(step.name, step.status) for step in began]
-
-
-class _Progress:
-    """The job's steps as a bar and a table in the UI; written only when something changed."""
-
-    def __init__(self, settings: Settings, job: SubmittedJob) -> None:
-        self.settings, self.job = settings, job
-        self.shown: list[tuple[str, str]] | None = None
-        self.bar: UUID | None = None
-        self.trouble = ""
-
-    def show(self) -> None:
-        """Show the steps as they are now; what cannot be read or shown ends no wait."""
-        try:
-            with service_errors("Read the job's steps"):
-                steps = _steps(self.settings, self.job.name)
-        except FineTuneError as error:
-            if str(error) != self.trouble:
-                self.trouble = str(error)
-                get_run_logger().warning("progress is not shown: %s", error)
-            return
-        if steps == self.shown:
-            return
-        self.shown = steps
-        log = get_run_logger()
-        log.info("job %s: %s", self.job.name, ", ".join(f"{n} {s}" for n, s in steps) or "queued")
-        try:
-            self._publish(steps)
-        except (httpx.HTTPError, RuntimeError) as error:  # Prefect raises either without a server
-            log.warning("progress is not shown, Prefect's server does not answer: %s", error)
-            self.shown = None  # show it once the server is back
-
-    def _publish(self, steps: list[tuple[str, str]]) -> None:
-        done = sum(status == "Completed" for _, status in steps)
-        share = 100.0 * done / max(len(steps), 1)
-        if self.bar is None:
-            self.bar = create_progress_artifact(  # type: ignore[assignment]  # not in a coroutine
-                share, key="training-progress", description="Steps of the pipeline job completed"
-            )
-        else:
-            update_progress_artifact(self.bar, share)
-        rows = "\n".join(f"| {name} | {status} |" for name, status in steps)
-        create_markdown_artifact(
-            f"[{self.job.name}]({self.job.studio_url})\n\n| step | status |\n| --- | --- |\n{rows}",
-            key="training-steps",
-            description="The pipeline job's steps",
-        )
 
 
 def _failure(settings: Settings, job: SubmittedJob, status: str) -> JobError:
