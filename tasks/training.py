@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact
@@ -25,6 +25,7 @@ from finetuning.errors import (
     JobFailed,
     JobNotResponding,
     KeyTaken,
+    TrainingHopeless,
 )
 from finetuning.form.context import RunContext
 from finetuning.form.key import asked_tags, differences, says_what_it_stands_for
@@ -33,10 +34,11 @@ from finetuning.form.run import FineTune, Scalar
 from finetuning.planning.findings import Finding, Report
 from finetuning.planning.plan import Plan
 from finetuning.recipes import Recipe, recipe_for
+from finetuning.training.hopeless import Sign
 from tasks.attempts import has_ended, may_be_followed, newest_attempt
 from tasks.step import azure_step
 from tasks.waiting import patience, wait_until
-from tasks.watching import Watched, lookout
+from tasks.watching import Lookout, Watched, lookout
 
 #: A run begins before its job: how far a listing is read past the run's beginning.
 BEFORE = timedelta(hours=1)
@@ -223,6 +225,7 @@ def wait_for_training(
     Raises:
         JobFailed, JobCanceled: with the service's own text.
         JobNotResponding: for ``run.deadlines.not_responding_minutes``; it is cancelled.
+        TrainingHopeless: its curve says so, and ``run.stop_when`` that this ends it.
         DeadlineExceeded: ``run.deadlines.training_minutes`` have passed.
     """
     client = open_client(context.settings)
@@ -233,7 +236,8 @@ def wait_for_training(
     with lookout(context.settings, watched) as progress:
 
         def look() -> str:
-            progress.look()
+            if hopeless := progress.look():
+                _give_up(context.settings, job, hopeless, progress)
             return silence.bear(state_text(client.jobs.get(job.name).status))
 
         status = wait_until(
@@ -250,6 +254,13 @@ def wait_for_training(
     if status != "Completed":
         raise _failure(context.settings, job, status)
     return job.model_copy(update={"status": status})
+
+
+def _give_up(settings: Settings, job: SubmittedJob, why: list[Sign], seen: Lookout) -> NoReturn:
+    """Cancel a job that leads nowhere, unless it has ended meanwhile, and say so."""
+    cancel_training(settings, job.name)
+    reason = " ".join([*(sign.what for sign in why), seen.last_values()])
+    raise TrainingHopeless(job.name, reason, job.studio_url)
 
 
 class _Silence:

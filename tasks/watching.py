@@ -24,6 +24,7 @@ from prefect.client.schemas.filters import (
     ArtifactFilterFlowRunId,
     ArtifactFilterKey,
 )
+from prefect.events import emit_event
 from prefect.exceptions import PrefectException
 
 from finetuning.azure.run_history import StepRun, get_steps
@@ -35,12 +36,15 @@ from finetuning.form.results import SubmittedJob
 from finetuning.planning.plan import Plan
 from finetuning.recipes import find_recipe
 from finetuning.training.curve import CURVES, Asked, Curve, Point
+from finetuning.training.hopeless import Sign, last_values, signs
 from finetuning.training.report import Money, Seen, StepState, headline, page
 from tasks.metrics import draw
 
 #: The artifacts' keys: the page with picture and numbers, and the progress bar.
 PAGE, BAR = "training", "training-progress"
 LOGGER = "prefect"
+#: The event that says that a training looks hopeless, whether it is stopped or not.
+HOPELESS = "fine-tune.training.hopeless"
 
 
 class Reader:
@@ -51,7 +55,7 @@ class Reader:
         self.recipe = find_recipe(plan.recipe)
         self.asked = Asked.of(plan.job.parameters)
         self._newest: dict[str, Logged] = {}
-        self._curve = Curve(asked=self.asked)
+        self.curve = Curve(asked=self.asked)
 
     def read(self, steps: Sequence[StepRun] | None = None) -> Seen:
         """Return the job as it is now; ``steps``: those that somebody has just read.
@@ -65,7 +69,7 @@ class Reader:
             for step in began:
                 if step.started is not None and self.recipe.step(step.name).distributed:
                     self._follow(step.run)
-        return Seen(tuple(StepState(step.name, step.status) for step in began), self._curve)
+        return Seen(tuple(StepState(step.name, step.status) for step in began), self.curve)
 
     def _follow(self, run: str) -> None:
         newest = {n: v for n, v in last_logged(self.settings, run).items() if n in CURVES}
@@ -75,7 +79,7 @@ class Reader:
             name: [Point(*one) for one in logged_values(self.settings, run, name)]
             for name in newest
         }
-        self._curve, self._newest = Curve.of(logged, self.asked), newest
+        self.curve, self._newest = Curve.of(logged, self.asked), newest
 
 
 @dataclass(frozen=True)
@@ -248,9 +252,37 @@ class Lookout:
     def __init__(self, reader: Reader, display: Display) -> None:
         self.reader, self.display = reader, display
         self._trouble = ""
+        self._told: set[str] = set()
 
-    def look(self) -> Seen | None:
-        """Show the training as it is now, and return it; None where it could not be read."""
+    def look(self) -> list[Sign]:
+        """Show the training as it is now; return why it is to be stopped, if it is.
+
+        What is hopeless and no reason to stop is warned of, once, and an event.
+        """
+        seen = self._shown()
+        plan = self.display.watched.plan
+        found = [] if seen is None else signs(seen.curve, plan.hopeless)
+        for sign in found:
+            self._tell(sign)
+        return [sign for sign in found if sign.kind in plan.stop_when]
+
+    def last_values(self) -> str:
+        """Return the last points of the curve, as the last look saw it."""
+        return last_values(self.reader.curve)
+
+    def _tell(self, sign: Sign) -> None:
+        if sign.kind in self._told:
+            return
+        self._told.add(sign.kind)
+        watched = self.display.watched
+        get_run_logger().warning("the training looks hopeless (%s): %s", sign.kind, sign.what)
+        emit_event(
+            event=HOPELESS,
+            resource={"prefect.resource.id": f"prefect.flow-run.{watched.flow_run_id}"},
+            payload={"job": watched.job.name, "sign": sign.kind, "what": sign.what},
+        )
+
+    def _shown(self) -> Seen | None:
         try:
             seen = self.reader.read()
         except FineTuneError as error:

@@ -308,6 +308,29 @@ class Deadlines(Choice):
         return waits + self.deletion_minutes
 
 
+#: Why a training may be hopeless: a loss that is no number, one that evaluates ever worse than it
+#: trains, one that no longer gets better.
+Hopeless = Literal["not_finite", "overfitting", "no_improvement"]
+
+
+class HopelessChoice(Choice):
+    """When a training counts as hopeless. By itself that is a warning and an event."""
+
+    evaluation_ratio: float = Field(
+        1.5,
+        gt=1,
+        description="overfitting: the evaluation loss is more than so many times the training "
+        "loss.",
+    )
+    stalled_share: float = Field(
+        0.3,
+        gt=0,
+        lt=1,
+        description="no_improvement: the loss has not fallen over this share of the training's "
+        "steps.",
+    )
+
+
 class FineTune(Choice):
     """One fine-tune: the model, the data, the training, and what happens to the result."""
 
@@ -386,6 +409,14 @@ class FineTune(Choice):
         description="How the run waits for the job. attached: its process keeps running. "
         "suspended: its process ends, and the run is resumed when the job has ended; this needs a "
         "deployment.",
+    )
+    stop_when: list[Hopeless] = Field(
+        default_factory=list,
+        description="Cancel a training that is hopeless: not_finite (a loss that is no number), "
+        "overfitting, no_improvement. What is not listed is only warned of.",
+    )
+    hopeless: HopelessChoice = Field(
+        default_factory=HopelessChoice, description="When a training counts as hopeless."
     )
     deadlines: Deadlines = Field(default_factory=Deadlines, description="How long the run waits.")
     budget: float | None = Field(

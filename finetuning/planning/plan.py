@@ -10,7 +10,15 @@ from finetuning.evaluation.suites import Suite
 from finetuning.form.data import DataChoice
 from finetuning.form.evaluation import EvaluationChoice
 from finetuning.form.results import Foundation
-from finetuning.form.run import ComputeChoice, EndpointChoice, Scalar, TestChoice, Waiting
+from finetuning.form.run import (
+    ComputeChoice,
+    EndpointChoice,
+    Hopeless,
+    HopelessChoice,
+    Scalar,
+    TestChoice,
+    Waiting,
+)
 from finetuning.planning.facts import Fact
 from finetuning.planning.findings import Finding
 from finetuning.planning.lifecycle import Ending
@@ -82,6 +90,10 @@ class Plan(Fact):
     test: TestChoice
     evaluation: EvaluationPlan | None = None
     waiting: Waiting
+    stop_when: list[Hopeless] = Field(
+        default_factory=list, description="Of what a training is cancelled."
+    )
+    hopeless: HopelessChoice = HopelessChoice()
     estimate: Estimate | None
     budget: float | None = Field(description="The most that may be spent. None: no limit.")
     default_budget: bool = Field(False, description="Nobody chose the budget.")

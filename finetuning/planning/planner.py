@@ -273,6 +273,8 @@ class _Planner:
             test=self.run.test,
             evaluation=self._evaluation(),
             waiting=self.run.waiting,
+            stop_when=self.run.stop_when,
+            hopeless=self.run.hopeless,
             job=JobPlan(
                 name=naming.job_name(self.key),
                 display_name=self.display_name,

@@ -100,6 +100,8 @@ class Recipe:
     answer: Callable[[str], str]
     #: What the component's own checks refuse, minutes into the job.
     refusals: Callable[[Mapping[str, Scalar]], Iterable[Refusal]]
+    #: What the component does with these values that somebody may not want, and what to change.
+    doubts: Callable[[Mapping[str, Scalar]], Iterable[Refusal]] = lambda _: ()
     least: Mapping[str, Least] = field(default_factory=dict)
     #: What is usual: a value outside is warned of, not refused.
     usual: Mapping[str, Usual] = field(default_factory=dict)

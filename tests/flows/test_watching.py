@@ -22,6 +22,7 @@ from rich.console import Console
 
 from finetuning.azure.run_history import get_steps
 from finetuning.azure.settings import load_settings
+from finetuning.errors import TrainingHopeless
 from finetuning.form.results import SubmittedJob
 from finetuning.form.run import FineTune
 from finetuning.training.curve import Curve
@@ -30,7 +31,7 @@ from flows.fine_tune import fine_tune
 from tasks.watching import BAR, PAGE, Display, Watched, lookout, show_from_afar
 from tests.conftest import RunningEmulator, environment
 from tests.support.plans import plan_of
-from tests.support.runs import names, small
+from tests.support.runs import endless, names, small
 
 pytestmark = pytest.mark.slow
 
@@ -145,9 +146,32 @@ def test_what_prefect_does_not_take_is_said_and_ends_nothing(
     @flow
     def looking() -> Any:
         with lookout(load_settings(), watched_anew(run, gone)) as progress:
-            return progress.look()
+            assert progress.look() == []
+            return progress.reader.curve.step
 
-    assert looking().curve.step == 6
+    assert looking() == 6
+
+
+def test_a_training_that_leads_nowhere_is_cancelled_and_the_run_says_its_last_values(
+    stage: RunningEmulator,
+) -> None:
+    run = endless(
+        small(
+            uuid.uuid4().hex,
+            stop_when=["no_improvement"],
+            hopeless={"stalled_share": 0.0002},  # of 100,000 steps
+        )
+    )
+    parameters = run.parameters.model_copy(update={"learning_rate": 1e-12})
+
+    state = fine_tune(run.model_copy(update={"parameters": parameters}), return_state=True)
+
+    assert state.is_failed()
+    with pytest.raises(TrainingHopeless, match=r"evaluation loss has not fallen .* Last values"):
+        state.result()
+    jobs = {one["name"]: one["status"] for one in stage.summary()["jobs"]}
+    assert jobs[names(run).job] == "Canceled"
+    assert stage.summary()["endpoints"] == []
 
 
 def test_a_job_without_a_run_history_is_queued(watched: object) -> None:

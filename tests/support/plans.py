@@ -43,6 +43,8 @@ def plan_of(run: FineTune, **job: Any) -> Plan:
         serving=Serving(endpoint=made.endpoint, choice=run.endpoint, nodes=serving),
         test=run.test,
         waiting=run.waiting,
+        stop_when=run.stop_when,
+        hopeless=run.hopeless,
         estimate=None,
         budget=run.limit,
         default_budget=run.budget is None,

@@ -1,4 +1,4 @@
-"""The curve of a training that goes on: how far it is, how long it will take, what is said of it."""
+"""The curve of a training that goes on: how far it is, and how long it will yet take."""
 
 from __future__ import annotations
 
