@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact
 
 from finetuning.azure.client import open_client, open_registry
-from finetuning.azure.naming import first_attempt, job_name, next_attempt
-from finetuning.azure.ownership import RETRY_TAG, RUN_TAG
+from finetuning.azure.naming import attempt_number, first_attempt, job_name, next_attempt
+from finetuning.azure.ownership import CAUSE_TAG, CHANGES_TAG, RETRY_TAG, RUN_TAG
 from finetuning.azure.run_history import get_steps, run_error
 from finetuning.azure.service_errors import look_up, service_errors, state_text
 from finetuning.azure.settings import Settings
@@ -29,16 +30,25 @@ from finetuning.errors import (
 )
 from finetuning.form.context import RunContext
 from finetuning.form.key import asked_tags, differences, says_what_it_stands_for
-from finetuning.form.results import SubmittedJob
+from finetuning.form.results import Remedy, SubmittedJob
 from finetuning.form.run import FineTune, Scalar
 from finetuning.planning.findings import Finding, Report
 from finetuning.planning.plan import Plan
-from finetuning.recipes import Recipe, recipe_for
+from finetuning.recipes import recipe_for
 from finetuning.training.hopeless import Sign
-from tasks.attempts import has_ended, may_be_followed, newest_attempt
+from tasks.attempts import (
+    changes_of,
+    has_ended,
+    may_be_followed,
+    newest_attempt,
+    recovering_attempts,
+)
 from tasks.step import azure_step
 from tasks.waiting import patience, wait_until
 from tasks.watching import Lookout, Watched, lookout
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
 
 #: A run begins before its job: how far a listing is read past the run's beginning.
 BEFORE = timedelta(hours=1)
@@ -50,12 +60,17 @@ LOST, CANCELLING = "NotResponding", "CancelRequested"
 
 @azure_step("Submit the fine-tuning job")
 def submit_training(
-    context: RunContext, plan: Plan, cluster: str | None, files: Mapping[str, str]
+    context: RunContext,
+    plan: Plan,
+    cluster: str | None,
+    files: Mapping[str, str],
+    remedy: Remedy | None = None,
 ) -> SubmittedJob:
     """Submit the pipeline job under the run's own name, or adopt the one that already bears it.
 
     A run that was begun again on purpose, after its job had ended without completing, submits the
-    next attempt: never while there is one that goes on.
+    next attempt, and so does one with a ``remedy`` for the newest: never while there is one that
+    goes on.
 
     ``cluster`` runs the steps that have no compute of their own. ``files`` are paths in the
     workspace (``azureml:...``) by split.
@@ -68,18 +83,27 @@ def submit_training(
     job = newest_attempt(client, name)
     if job is not None:
         _check_same(job, plan)
-        job = _once_cancelled(context, job)
-        if not may_be_followed(context, job):
-            return _adopted(job)
+        job = _once_cancelled(context, job, remedy)
+        if not (may_be_followed(context, job) or _is_remedied(job, remedy)):
+            return _adopted(client, job)
         name = next_attempt(str(job.name))
         status = state_text(job.status)
         get_run_logger().info("job %s is %s: %s is the next attempt", job.name, status, name)
-    new = _pipeline(context.settings, plan, cluster, files)
+    changes = remedy.changes if remedy else {}
+    new = _pipeline(context, plan, _inputs(plan, cluster) | changes, files)
     new.name, new.display_name = name, planned.display_name
     retry = {RETRY_TAG: str(context.retries)}
     new.tags = {**context.owner.tags, **retry, **planned.asked, **_settled_tags(plan)}
+    if remedy is not None:
+        new.tags |= {CAUSE_TAG: remedy.cause, CHANGES_TAG: json.dumps(changes)}
     made = client.jobs.create_or_update(new, experiment_name=planned.experiment)
-    return _submitted(made, adopted=False)
+    return _submitted(client, made, adopted=False)
+
+
+def _is_remedied(job: Any, remedy: Remedy | None) -> bool:
+    """Whether a remedy is for this job: another process may have followed it already."""
+    ended = has_ended(state_text(job.status)) and state_text(job.status) != "Completed"
+    return remedy is not None and ended and str(job.name) == remedy.after
 
 
 @azure_step("Gate: the key")
@@ -122,9 +146,9 @@ def _settled_tags(plan: Plan) -> dict[str, str]:
     return {f"{SETTLED}{name}": value for name, value in settled.items() if value}
 
 
-def _once_cancelled(context: RunContext, job: Any) -> Any:
+def _once_cancelled(context: RunContext, job: Any, remedy: Remedy | None) -> Any:
     """Return the job; one that is being cancelled, once it is, if another may follow it."""
-    if not context.retries or state_text(job.status) != CANCELLING:
+    if not (context.retries or remedy) or state_text(job.status) != CANCELLING:
         return job
     _wait_until_ended(context, str(job.name))
     return open_client(context.settings).jobs.get(job.name)
@@ -146,19 +170,23 @@ def _check_same(job: Any, plan: Plan) -> None:
             log.warning("job %s has another %s: %s then, %s now", name, what, tags[tag], value)
 
 
-def _adopted(job: Any) -> SubmittedJob:
+def _adopted(client: MLClient, job: Any) -> SubmittedJob:
     status = state_text(job.status)
     get_run_logger().info("job %s is there already (%s): adopted", job.name, status)
-    return _submitted(job, adopted=True)
+    return _submitted(client, job, adopted=True)
 
 
-def _submitted(job: Any, *, adopted: bool) -> SubmittedJob:
+def _submitted(client: MLClient, job: Any, *, adopted: bool) -> SubmittedJob:
+    first = recovering_attempts(client, str(job.name)) if attempt_number(str(job.name)) > 1 else []
     made = SubmittedJob(
         name=str(job.name),
         status=state_text(job.status),
         studio_url=str(job.studio_url or ""),
         adopted=adopted,
         created=_created(job),
+        begun=_created(first[0]) if first else None,
+        cause=str((job.tags or {}).get(CAUSE_TAG, "")),
+        changes=changes_of(job),
     )
     if made.studio_url:
         create_link_artifact(
@@ -172,8 +200,9 @@ def _created(job: Any) -> datetime | None:
     return found if not isinstance(found, datetime) or found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _inputs(plan: Plan, recipe: Recipe, cluster: str | None) -> dict[str, Scalar]:
+def _inputs(plan: Plan, cluster: str | None) -> dict[str, Scalar]:
     """Return the component's inputs: the model, where each step runs, and the parameters."""
+    recipe = recipe_for(plan.recipe, plan.data)
     inputs: dict[str, Scalar] = {
         recipe.model_inputs[plan.job.model.type]: plan.job.model.id,
         recipe.gpus_input: plan.job.gpus_per_node,
@@ -189,24 +218,43 @@ def _inputs(plan: Plan, recipe: Recipe, cluster: str | None) -> dict[str, Scalar
     return inputs
 
 
-def _pipeline(settings: Settings, plan: Plan, cluster: str | None, files: Mapping[str, str]) -> Any:
-    from azure.ai.ml import Input
+#: The job's output with its checkpoints, where they are to outlive it.
+CHECKPOINTS = "checkpoints"
+
+
+def _pipeline(
+    context: RunContext, plan: Plan, inputs: Mapping[str, Scalar], files: Mapping[str, str]
+) -> Any:
+    from azure.ai.ml import Input, Output
     from azure.ai.ml.dsl import pipeline
 
     recipe = recipe_for(plan.recipe, plan.data)
-    component = open_registry(settings).components.get(recipe.component, version=plan.job.component)
+    registry = open_registry(context.settings)
+    component = registry.components.get(recipe.component, version=plan.job.component)
     data = {name: Input(type="uri_file", path=files[split]) for name, split in recipe.files.items()}
+    recovers = plan.recovery.choice.max_attempts > 1
 
     @pipeline
     def fine_tune_pipeline() -> dict[str, Any]:
-        step = component(**data, **_inputs(plan, recipe, cluster))
-        return {recipe.job_output: step.outputs[recipe.component_output]}
+        step = component(**data, **inputs)
+        made = {recipe.job_output: step.outputs[recipe.component_output]}
+        if recovers:
+            made[CHECKPOINTS] = step.outputs[recipe.checkpoints]
+        return made
 
     with _WRITING:
         job: Any = fine_tune_pipeline()
+    if recovers:  # one place for all attempts: the next finds what the last one saved
+        place = checkpoint_place(context.owner.key)
+        job.outputs[CHECKPOINTS] = Output(type="uri_folder", path=place, mode="rw_mount")
     job.settings.force_rerun = True
     job.settings.continue_on_step_failure = False
     return job
+
+
+def checkpoint_place(key: str) -> str:
+    """Return where the attempts of a run keep their checkpoints."""
+    return f"azureml://datastores/workspaceblobstore/paths/fine-tune/{key}/checkpoints"
 
 
 @azure_step("Wait for the fine-tuning job")

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
-from step import say
+from step import StepError, say
 
 STATE = "state.pt"
 COUNTERS = ("step", "tokens", "worse", "best", "best_step", "losses")
@@ -49,7 +49,8 @@ def kept(folder: Path) -> list[Path]:
 
 def clear(folder: Path) -> None:
     """Drop what an earlier try left."""
-    shutil.rmtree(folder, ignore_errors=True)
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def save(folder: Path, training: Training) -> None:
@@ -83,15 +84,22 @@ def _prune(folder: Path, training: Training) -> None:
 
 
 def resume(folder: Path, training: Training) -> None:
-    """Go on from the newest checkpoint of an earlier try, if there is one."""
+    """Go on from the newest checkpoint of an earlier try, if there is one.
+
+    Raises StepError: it cannot be read.
+    """
     import torch
 
     whole = [checkpoint for checkpoint in kept(folder) if (checkpoint / STATE).exists()]
     if not whole:
         say("resume_from_checkpoint=true: there is no checkpoint yet, starting from step 0")
         return
-    state = torch.load(whole[-1] / STATE)
-    load_weights(training.model, whole[-1])
+    try:
+        state = torch.load(whole[-1] / STATE)
+        load_weights(training.model, whole[-1])
+    except Exception as error:  # whatever the libraries make of half a file
+        said = " ".join(str(error).split())
+        raise StepError(f"Can't find a valid checkpoint at {whole[-1].name}: {said}") from error
     training.optimizer.load_state_dict(state["optimizer"])
     training.schedule.load_state_dict(state["schedule"])
     torch.set_rng_state(state["random"])

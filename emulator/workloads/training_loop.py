@@ -138,8 +138,16 @@ class Training:
     """The state of one training: model, optimizer, schedule, and how far it is."""
 
     def __init__(
-        self, plan: Plan, model: Any, train: list[Row], held: list[Row], pad: int, out: Path
+        self,
+        plan: Plan,
+        model: Any,
+        train: list[Row],
+        held: list[Row],
+        pad: int,
+        out: Path,
+        folder: Path | None = None,
     ) -> None:
+        """``folder`` is where checkpoints are kept, if not below ``out``."""
         from transformers.optimization import get_scheduler
 
         self.plan, self.model, self.pad = plan, model, pad
@@ -149,7 +157,7 @@ class Training:
         self.total = plan.max_steps if plan.max_steps > 0 else self.steps_an_epoch * plan.epochs
         self.optimizer = optimizer_of(model, plan)
         self.schedule = get_scheduler(plan.scheduler, self.optimizer, plan.warmup, self.total)
-        self.folder = out / "checkpoints"
+        self.folder = folder or out / "checkpoints"
         self.step = self.tokens = self.worse = self.best_step = 0
         self.best = math.inf
         self.losses: list[float] = []  # of the steps since the last that was logged

@@ -331,6 +331,27 @@ class HopelessChoice(Choice):
     )
 
 
+class RecoveryChoice(Choice):
+    """What the run does where its job fails and the cause is known to pass."""
+
+    max_attempts: int = Field(
+        3,
+        ge=1,
+        le=20,
+        description="How many jobs the run may submit one after another, within its budget and "
+        "deadline. 1: no second one.",
+    )
+    max_lost_minutes: float = Field(
+        30,
+        gt=0,
+        description="How much training may be lost with a node: how far checkpoints are apart, "
+        "where the parameters do not say how often it is evaluated.",
+    )
+    pause_seconds: float = Field(
+        60, ge=0, le=3600, description="Pause before a job that failed transiently is repeated."
+    )
+
+
 class FineTune(Choice):
     """One fine-tune: the model, the data, the training, and what happens to the result."""
 
@@ -417,6 +438,10 @@ class FineTune(Choice):
     )
     hopeless: HopelessChoice = Field(
         default_factory=HopelessChoice, description="When a training counts as hopeless."
+    )
+    recovery: RecoveryChoice = Field(
+        default_factory=RecoveryChoice,
+        description="What the run does where its job fails.",
     )
     deadlines: Deadlines = Field(default_factory=Deadlines, description="How long the run waits.")
     budget: float | None = Field(

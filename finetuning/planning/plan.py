@@ -15,6 +15,7 @@ from finetuning.form.run import (
     EndpointChoice,
     Hopeless,
     HopelessChoice,
+    RecoveryChoice,
     Scalar,
     TestChoice,
     Waiting,
@@ -77,6 +78,19 @@ class EvaluationPlan(Fact):
     suites: list[Suite]
 
 
+class RecoveryPlan(Fact):
+    """How a job that failed may be repeated.
+
+    ``batch`` and ``accumulation`` are what the first attempt trains with; ``declared`` are those of
+    the component's inputs that a remedy would set.
+    """
+
+    choice: RecoveryChoice = RecoveryChoice()
+    batch: int = 1
+    accumulation: int = 1
+    declared: list[str] = Field(default_factory=list)
+
+
 class Plan(Fact):
     """Everything settled before the first thing is created."""
 
@@ -94,6 +108,7 @@ class Plan(Fact):
         default_factory=list, description="Of what a training is cancelled."
     )
     hopeless: HopelessChoice = HopelessChoice()
+    recovery: RecoveryPlan = RecoveryPlan()
     estimate: Estimate | None
     budget: float | None = Field(description="The most that may be spent. None: no limit.")
     default_budget: bool = Field(False, description="Nobody chose the budget.")

@@ -21,6 +21,7 @@ from finetuning.planning.plan import (
     JobPlan,
     Plan,
     PlanReport,
+    RecoveryPlan,
     Registration,
     Serving,
 )
@@ -33,6 +34,7 @@ from finetuning.planning.rules.lifecycle import Used, check_lifecycle
 from finetuning.planning.rules.money import check_money
 from finetuning.planning.sizes import settle_compute, settle_endpoint
 from finetuning.recipes import Recipe
+from finetuning.training.causes import ACCUMULATION, RESUME, ROWS
 
 
 @dataclass(frozen=True)
@@ -262,6 +264,15 @@ class _Planner:
             return None
         return EvaluationPlan(choice=self.run.evaluation, suites=self.facts.suites.suites)
 
+    def _recovery(self) -> RecoveryPlan:
+        declared = self.facts.component.declared if self.facts.component else {}
+        return RecoveryPlan(
+            choice=self.run.recovery,
+            batch=self._whole(ROWS),
+            accumulation=self._whole(ACCUMULATION),
+            declared=[name for name in (RESUME, ROWS, ACCUMULATION) if name in declared],
+        )
+
     def _plan(self) -> Plan | None:
         component = self.facts.component
         if self.model.foundation is None or component is None or component.version is None:
@@ -275,6 +286,7 @@ class _Planner:
             waiting=self.run.waiting,
             stop_when=self.run.stop_when,
             hopeless=self.run.hopeless,
+            recovery=self._recovery(),
             job=JobPlan(
                 name=naming.job_name(self.key),
                 display_name=self.display_name,

@@ -78,6 +78,8 @@ class Recipe:
     #: The component's output with the fine-tuned model, and the job's name for it.
     component_output: str
     job_output: str
+    #: The component's output in which it keeps its checkpoints while it trains.
+    checkpoints: str
     splits: Splits
     #: Inputs that take a split's file, and which split.
     files: Mapping[str, str]

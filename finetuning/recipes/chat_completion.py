@@ -131,6 +131,7 @@ RECIPE = Recipe(
     gpus_input="number_of_gpu_to_use_finetuning",
     component_output="mlflow_model_folder",
     job_output="trained_model",
+    checkpoints="pytorch_model_folder",
     splits=Splits(train="train_sft", test="test_sft", asked="test_gen"),
     files={"train_file_path": "train_sft", "test_file_path": "test_sft"},
     cut_splits=Splits(train="train", test="test", asked="test", validation="validation"),

@@ -6,6 +6,7 @@ user's, job or step, has it as ``command`` (see ``commands``). ARM shows the fir
 (``arm_job``), run history shows both (``run``, ``run_details``). Times are unix seconds.
 """
 
+import json
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -180,6 +181,15 @@ def step_folder(jobs: Path, record: Record) -> Path:
 def metrics_file(jobs: Path, record: Record) -> Path:
     """Where a step's program writes its metrics, one JSON object a line."""
     return step_folder(jobs, record) / "metrics.jsonl"
+
+
+def last_step(metrics: Path) -> int:
+    """The newest step in a metrics file; 0 before there is one."""
+    try:
+        whole = metrics.read_text(encoding="utf-8").rpartition("\n")[0]
+        return int(json.loads(whole.rpartition("\n")[2])["step"])
+    except (OSError, ValueError, KeyError):
+        return 0
 
 
 def output_uri(job: str, output: str) -> str:
