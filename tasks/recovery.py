@@ -1,7 +1,8 @@
 """Recovery: why a job failed, and what another attempt is to do otherwise.
 
-It is decided from Azure alone. Each attempt says on itself why it followed another. So a process that begins the run again decides
-what the first one would have decided, and adopts what that one has submitted.
+It is decided from Azure alone: each attempt says on itself why it followed another. So a process
+that begins the run again decides what the first one would have decided, and adopts what that one
+has submitted.
 """
 
 from __future__ import annotations
