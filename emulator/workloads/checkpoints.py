@@ -16,12 +16,10 @@ COUNTERS = ("step", "tokens", "worse", "best", "best_step", "losses")
 
 
 class Limits(Protocol):
-    """How many checkpoints are kept (below 1: all), and whether the best is one of them."""
+    """How many checkpoints are kept; below 1: all."""
 
     @property
     def keep(self) -> int: ...
-    @property
-    def patience(self) -> int: ...
 
 
 class Training(Protocol):
@@ -72,12 +70,12 @@ def save(folder: Path, training: Training) -> None:
 
 
 def _prune(folder: Path, training: Training) -> None:
-    """The newest and, where it stops early, the best checkpoint stay whatever the limit."""
+    """The newest and the best checkpoint stay whatever the limit."""
     *older, _ = kept(folder)
     for checkpoint in older:
         (checkpoint / STATE).unlink(missing_ok=True)  # large, and only the newest is gone on from
     beyond = older[: len(older) + 1 - training.plan.keep] if training.plan.keep > 0 else []
-    best = of(folder, training.best_step) if training.plan.patience else None
+    best = of(folder, training.best_step)
     for checkpoint in beyond:
         if checkpoint != best:
             shutil.rmtree(checkpoint)

@@ -192,6 +192,7 @@ class Training:
             self.epoch(self.step // self.steps_an_epoch)
         if self.stopped:
             say(f"stopped early at step {self.step}: no better for {self.worse} evaluations")
+        if self.best_step:
             self.back_to_the_best()
         seconds = time.monotonic() - started
         figures = {"train_runtime": seconds, "train_tokens": float(self.tokens)}
@@ -272,7 +273,11 @@ class Training:
         checkpoints.save(self.folder, self)
 
     def back_to_the_best(self) -> None:
-        """Early stopping keeps the weights of the best evaluation, as transformers' own does."""
+        """Keep the weights of the best evaluation, as the published component always does.
+
+        It sets transformers' ``load_best_model_at_end`` (azureml-acft-accelerator, callbacks:
+        ShouldSaveCheckpointOnEvaluate).
+        """
         if self.best_step != self.step:
             checkpoints.load_weights(self.model, checkpoints.of(self.folder, self.best_step))
             say(f"back to the weights of step {self.best_step}, eval_loss {self.best:.6g}")

@@ -10,6 +10,7 @@ from typing import Any
 from finetuning.azure import naming
 from finetuning.form.key import asked_tags
 from finetuning.form.run import FineTune
+from finetuning.planning.checkpoints import is_left_open, trained, with_checkpoints
 from finetuning.planning.facts import ComputeFacts, EndpointFacts, Facts, ModelFacts
 from finetuning.planning.findings import Finding, Report, by_weight, errors
 from finetuning.planning.lifecycle import Calendar
@@ -83,7 +84,7 @@ class _Planner:
         findings = by_weight(self._findings())
         return PlanReport(
             findings=findings,
-            parameters=self.settled.parameters,
+            parameters=self.submitted.parameters,
             would_create=list(self._would_create()),
             estimate=self.estimate,
             budget=self.run.limit,
@@ -101,6 +102,24 @@ class _Planner:
         user = {name: value for name, value in chosen.items() if name not in preset}
         card = self.model.card.defaults
         return settle(self.recipe, component.declared, user=user, card=card, preset=preset)
+
+    @cached_property
+    def submitted(self) -> Settled:
+        """The parameters of the first attempt: with checkpoints where its nodes may be lost."""
+        recovers = self.run.recovery.max_attempts > 1
+        if not (recovers and self.training.low_priority and is_left_open(self.settled)):
+            return self.settled
+        splits = self.facts.splits or {}
+        test = splits.get(self.recipe.splits.test)
+        known = trained(
+            self.estimate,
+            self.training.count,
+            self.prices.overhead_hours,
+            test.tokens if test else 0.0,
+        )
+        if known is None:
+            return self.settled
+        return with_checkpoints(self.settled, known, self.run.recovery.max_lost_minutes)
 
     @cached_property
     def by_preset(self) -> dict[str, Any]:
@@ -181,7 +200,7 @@ class _Planner:
             facts.suites,
         )
         asked = [finding for gate in gates if gate is not None for finding in gate.findings]
-        return [*facts.findings, *asked, *self.settled.findings, *self._checked()]
+        return [*facts.findings, *asked, *self.submitted.findings, *self._checked()]
 
     def _checked(self) -> Iterator[Finding]:
         run, card = self.run, self.model.card
@@ -298,7 +317,7 @@ class _Planner:
                 model_ends=self.calendar.model_ends(
                     self.run.model.name, self.model.card.finetune_retires
                 ),
-                parameters=self.settled.to_submit,
+                parameters=self.submitted.to_submit,
                 nodes=self.training,
                 gpus_per_node=self.gpus_per_node,
                 rows_per_step=self.rows_per_step,
