@@ -218,7 +218,10 @@ def arm_job(record: Record, studio: str, tracking: str) -> dict[str, Any]:
     }
     places |= {**record.get("bound", {}), **record["outputs"]}
     outputs = {
-        name: {**about, "uri": places.get(name, output_uri(record["name"], name))}
+        name: {
+            **about,
+            "uri": places.get(name) or about.get("uri") or output_uri(record["name"], name),
+        }
         for name, about in (body.get("outputs") or {}).items()
     }
     if record.get("command"):  # what the program left in its folder, and its log
