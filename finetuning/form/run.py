@@ -111,6 +111,12 @@ class ComputeChoice(Choice):
         description="VM size of its nodes. Empty: the first of the model card's recommended sizes "
         "that is available.",
     )
+    candidates: list[str] = Field(
+        default_factory=list,
+        max_length=20,
+        description="VM sizes to choose from for a new cluster where size is empty: the plan takes "
+        "the cheapest that can be had, and shows why not the others.",
+    )
     tier: Literal["dedicated", "dedicated_then_low_priority", "low_priority"] = Field(
         "dedicated_then_low_priority",
         description="Priority of a new cluster's nodes. Low-priority nodes cost less, but Azure "
@@ -125,6 +131,12 @@ class ComputeChoice(Choice):
         default_factory=StepComputes,
         description="Run single steps elsewhere, so that only the training pays for GPUs.",
     )
+
+    @model_validator(mode="after")
+    def _a_size_or_candidates(self) -> ComputeChoice:
+        if self.size and self.candidates:
+            raise ValueError("size names the one to take: leave it empty, or take candidates out")
+        return self
 
     @property
     def uses_cluster(self) -> bool:

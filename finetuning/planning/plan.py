@@ -20,6 +20,7 @@ from finetuning.form.run import (
     TestChoice,
     Waiting,
 )
+from finetuning.planning.candidates import Candidate
 from finetuning.planning.facts import Fact
 from finetuning.planning.findings import Finding
 from finetuning.planning.lifecycle import Ending
@@ -128,6 +129,7 @@ class PlanReport(Fact):
     findings: list[Finding]
     parameters: list[Parameter] = Field(default_factory=list)
     would_create: list[Created] = Field(default_factory=list)
+    candidates: list[Candidate] = Field(default_factory=list)
     estimate: Estimate | None = None
     budget: float | None = None
     default_budget: bool = False
@@ -139,6 +141,7 @@ class PlanReport(Fact):
             "findings": [finding.model_dump() for finding in self.findings],
             "parameters": [parameter.model_dump() for parameter in self.parameters],
             "would_create": [created.model_dump() for created in self.would_create],
+            "candidates": [candidate.model_dump() for candidate in self.candidates],
             "estimate": _estimate(self.estimate, self.budget),
         }
 
