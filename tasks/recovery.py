@@ -18,7 +18,7 @@ from finetuning.azure.ownership import CAUSE_TAG
 from finetuning.azure.run_history import StepRun, get_steps, why_it_failed
 from finetuning.azure.service_errors import service_errors, state_text
 from finetuning.azure.settings import Settings
-from finetuning.azure.tracking import last_logged
+from finetuning.azure.tracking import last_logged, logged_values
 from finetuning.errors import FineTuneError, JobError, JobNotResponding, TrainingHopeless
 from finetuning.form.context import RunContext
 from finetuning.form.results import Attempt, Remedy, SubmittedJob
@@ -105,7 +105,7 @@ def _evidence(settings: Settings, job: str) -> Iterator[Evidence]:
 
 
 def _has_saved(settings: Settings, plan: Plan, job: str) -> bool:
-    """Whether a training has written a checkpoint: it went on after it had been evaluated.
+    """Whether a training has written a checkpoint: it took steps after it had been evaluated.
 
     The published component saves one at every evaluation (azureml-acft-accelerator:
     ShouldSaveCheckpointOnEvaluate).
@@ -118,8 +118,9 @@ def _has_saved(settings: Settings, plan: Plan, job: str) -> bool:
 
 
 def _went_on(settings: Settings, step: StepRun) -> bool:
-    logged = last_logged(settings, step.run)
-    return EVAL_LOSS in logged and LOSS in logged and logged[LOSS].step > logged[EVAL_LOSS].step
+    newest = last_logged(settings, step.run).get(LOSS)
+    evaluated = logged_values(settings, step.run, EVAL_LOSS) if newest else []
+    return newest is not None and any(one.step < newest.step for one in evaluated)
 
 
 @azure_step("Pause before the next attempt")
