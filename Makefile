@@ -11,7 +11,8 @@ BENCHMARKS ?= imports overhead wall growth waiting
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo up test soak check format plan reap bench bench-data bench-gate faults audit deploy screenshots blocks \
+.PHONY: help setup demo up test soak check format plan reap bench bench-data bench-gate \
+	bench-goodput faults audit deploy screenshots blocks \
 	automations lock clean
 .DEFAULT_GOAL := help
 
@@ -67,6 +68,9 @@ bench-data: $(READY)  ## data preparation at the dataset's full size
 
 bench-gate: $(READY)  ## how often the gate is wrong, by simulation; minutes (ARGS=--write)
 	$(BIN)/python -m benchmarks.gate $(ARGS)
+
+bench-goodput: $(READY)  ## what is lost of a training whose node is taken away; minutes (ARGS="--losses 3")
+	$(BIN)/python -m benchmarks.goodput $(ARGS)
 
 faults: $(READY)  ## the single-fault sweep; hours
 	$(BIN)/python -m tests.faults

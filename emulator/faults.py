@@ -6,6 +6,7 @@ to fail (a compute that cannot be made, a step that fails). All are set through 
 
 import asyncio
 import itertools
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ SERVICE_KINDS = (
     "compute_fails",
     "deployment_fails",
     "preempted",
+    "node_lost",
+    "out_of_memory",
+    "service_fails",
     "not_responding",
     "step_fails",
     "scorer_crashes",
@@ -44,7 +48,10 @@ class BadFault(ValueError):
 
 @dataclass
 class Fault:
-    """One fault. ``skip`` matching requests pass first, then ``times`` are hit (0: all)."""
+    """One fault. ``skip`` matching requests pass first, then ``times`` are hit (0: all).
+
+    ``after``: a training has logged this step first. ``rows``: so many of a batch fit in memory.
+    """
 
     id: int
     kind: str
@@ -59,6 +66,8 @@ class Fault:
     retry_after: float | None = None
     seconds: float = 30.0
     step: str = ""
+    after: int = 0
+    rows: int = 0
     seen: int = 0
     hits: int = 0
     drop: bool = False
@@ -118,10 +127,16 @@ class Faults:
             fault.released.set()
         self._faults.clear()
 
-    def take(self, kind: str, step: str = "") -> dict[str, Any] | None:
-        """Use up one service fault of this kind (for this step), if there is one."""
+    def take(
+        self, kind: str, step: str = "", *, done: float = math.inf, rows: float = math.inf
+    ) -> dict[str, Any] | None:
+        """Use up one service fault of this kind (for this step), if there is one.
+
+        ``done``: how far its training is; ``rows``: how many it has in a batch.
+        """
         for fault in self._faults.values():
             fits = fault.kind == kind and fault.step in ("", step)
+            fits = fits and fault.after <= done and fault.rows < rows
             if fits and (fault.times == 0 or fault.hits < fault.times):
                 fault.hits += 1
                 fault.hit.set()

@@ -14,7 +14,8 @@
     ├── JobError                 the pipeline job did not complete
     │   ├── JobFailed
     │   ├── JobCanceled
-    │   └── JobNotResponding
+    │   ├── JobNotResponding
+    │   └── TrainingHopeless     it was cancelled because its curve says that it leads nowhere
     ├── MetricsUnreadable        the tracking service did not give what the training logged
     ├── EndpointError            the endpoint, its deployment or an answer of it
     │   ├── DeploymentFailed
@@ -155,6 +156,12 @@ class JobNotResponding(JobError):
     """The service lost contact with the job's node, and it did not come back in time."""
 
     ended = "is not responding"
+
+
+class TrainingHopeless(JobError):
+    """The training's curve says that it leads nowhere, and the run is to stop then."""
+
+    ended = "is cancelled, because its training is hopeless"
 
 
 class MetricsUnreadable(FineTuneError):

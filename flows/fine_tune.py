@@ -12,8 +12,9 @@ from finetuning.recipes import recipe_for
 from flows.lifecycle.cleanup import Guard, guarded
 from flows.lifecycle.context import FINE_TUNE, named_once, run_context
 from flows.lifecycle.events import tell_of_retirement
+from flows.lifecycle.recovery import train_until_complete
 from flows.lifecycle.supervised import SUPERVISED
-from flows.lifecycle.suspension import refuse_to_suspend_alone, suspend_while_training
+from flows.lifecycle.suspension import refuse_to_suspend_alone
 from tasks.compute import ensure_compute
 from tasks.connection import connect
 from tasks.data import check_prepared_data, preparation
@@ -23,9 +24,10 @@ from tasks.evaluation import ask_suites, judge_model, settle_suites
 from tasks.metrics import review_metrics
 from tasks.model import record_lineage, register_model
 from tasks.plan import settle_plan
+from tasks.recovery import list_attempts
 from tasks.reports import publish_result
 from tasks.scoring import test_endpoint
-from tasks.training import submit_training, wait_for_training
+from tasks.training import submit_training
 
 
 def run_name() -> str:
@@ -70,16 +72,17 @@ def train(context: RunContext, plan: Plan, guard: Guard, *, then_serve: bool = F
     guard.training_began(job)
     if then_serve:
         guard.begin_endpoint()
-    suspend_while_training(context, plan, job, guard)
-    job = wait_for_training(context, job, guard.watch)
+    job = train_until_complete(context, plan, job, cluster, files, guard)
+    attempts = list_attempts.submit(context, job)
     metrics = review_metrics.submit(context, plan.job.experiment, job.name)
     registered = register_model(context, plan, job.name)
     return Trained(
         model=plan.job.model,
         cluster=cluster,
         data=data,
-        parameters=plan.job.parameters,
+        parameters={**plan.job.parameters, **job.changes},
         job=job,
+        attempts=attempts.result(),
         metrics=metrics.result(),
         registered=registered,
     )

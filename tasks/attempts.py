@@ -1,17 +1,20 @@
 """Attempts: the jobs of one run, of which each follows another that did not complete.
 
 A run's first job has the run's own name, and each attempt after it the next number (``...-2``).
-Only a retry on purpose makes another; what else begins the run again adopts the newest.
+A retry on purpose makes another, and so does the recovery from a cause that passes
+(``tasks/recovery.py``); what else begins the run again adopts the newest.
 """
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
-from finetuning.azure.naming import next_attempt
-from finetuning.azure.ownership import RETRY_TAG, RUN_TAG
+from finetuning.azure.naming import attempts_until, next_attempt
+from finetuning.azure.ownership import CHANGES_TAG, RETRY_TAG, RUN_TAG
 from finetuning.azure.service_errors import look_up, state_text
 from finetuning.form.context import RunContext
+from finetuning.form.run import Scalar
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -44,6 +47,32 @@ def newest_name(client: MLClient, job: str) -> str:
     return job if found is None else str(found.name)
 
 
+def recovering_attempts(client: MLClient, job: str) -> list[Any]:
+    """Return the attempts, oldest first, that recover from each other; ``job`` is the newest.
+
+    A retry on purpose begins anew.
+    """
+    found = [look_up(client.jobs.get, name) for name in attempts_until(job)]
+    there = [one for one in found if one is not None]
+    retry = _retry(there[-1]) if there else 0
+    return [one for one in there if _retry(one) == retry]
+
+
+def changes_of(job: Any) -> dict[str, Scalar]:
+    """Return in which parameters a job differs from its run's plan; an odd tag says nothing."""
+    try:
+        found = json.loads((job.tags or {}).get(CHANGES_TAG, "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _retry(job: Any) -> int:
+    """Return the retry in which a job was submitted; an earlier version wrote none."""
+    written = str((job.tags or {}).get(RETRY_TAG, ""))
+    return int(written) if written.isdigit() else 0
+
+
 def may_be_followed(context: RunContext, job: Any) -> bool:
     """Return whether this run may submit another attempt after this job.
 
@@ -53,8 +82,6 @@ def may_be_followed(context: RunContext, job: Any) -> bool:
     status = state_text(job.status)
     if not context.retries or not has_ended(status) or status == "Completed":
         return False
-    tags = job.tags or {}
-    if tags.get(RUN_TAG) != context.owner.flow_run_id:  # by a shared key it is another run's
+    if (job.tags or {}).get(RUN_TAG) != context.owner.flow_run_id:  # by a shared key another run's
         return True
-    submitted_at = str(tags.get(RETRY_TAG, ""))  # an earlier version wrote none
-    return (int(submitted_at) if submitted_at.isdigit() else 0) < context.retries
+    return _retry(job) < context.retries

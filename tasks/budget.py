@@ -55,6 +55,8 @@ class Spending:
         self._deployment_found = False
         #: The newest attempt's name; looked up where nobody has told it.
         self.job: str | None = None
+        #: The steps of the newest attempt, as the last look saw them.
+        self.steps: list[StepRun] = []
         self._job_ended: dict[str, float] = {}
         self._counted: set[str] = set()
         self._steps_known: set[str] = set()
@@ -85,6 +87,11 @@ class Spending:
         price = prices.per_hour(nodes.size, low_priority=nodes.low_priority) or 0.0
         left = max(0.0, self.plan.budget - self.meter.spent(self.now()))
         return left / (price * nodes.count) * 3600 if price * nodes.count else math.inf
+
+    @property
+    def spent(self) -> float | None:
+        """What has been spent as far as the last look knows; None without a budget: none looks."""
+        return None if self.plan.budget is None else self.meter.spent(self.now())
 
     def serving_began(self) -> None:
         """Count the endpoint's nodes from now on, or from when an earlier try created them."""
@@ -139,6 +146,7 @@ class Spending:
     def _count(self, name: str) -> None:
         recipe, own = find_recipe(self.plan.recipe), self.plan.compute.choice.steps
         steps = self._steps(name)
+        self.steps = steps or []
         if steps is None and name in self._steps_known:
             return
         if not steps:

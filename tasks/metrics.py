@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from prefect import get_run_logger
@@ -16,12 +16,10 @@ from finetuning.azure.tracking import find_runs, metric_history
 from finetuning.errors import MetricsUnreadable, ResourceMissing, ServiceError
 from finetuning.form.context import RunContext
 from finetuning.form.results import Metrics
+from finetuning.training.curve import CURVES
 from tasks.step import azure_step
 
 NAME = "Review training and evaluation metrics"
-
-
-CURVES = ("loss", "eval_loss", "learning_rate", "epoch")
 
 
 @azure_step(NAME)
@@ -76,23 +74,24 @@ def _show(metrics: Metrics) -> None:
         description="Final values of the fine-tune step's metrics",
     )
     create_image_artifact(
-        draw(metrics), key="loss-curve", description="Training and evaluation loss by step"
+        draw(metrics.curves), key="loss-curve", description="Training and evaluation loss by step"
     )
 
 
-def draw(metrics: Metrics) -> str:
+def draw(curves: Mapping[str, Sequence[tuple[int, float]]]) -> str:
     """Return the loss curves as a PNG in a data URL, which the UI shows without another server."""
     from matplotlib.figure import Figure  # without pyplot: no global state, no display
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot(xlabel="step", ylabel="loss")
     for name, style in (("loss", "-"), ("eval_loss", "o--")):
-        points = metrics.curves.get(name, [])
+        points = curves.get(name, [])
         if points:
             steps, values = zip(*points, strict=True)
             axes.plot(steps, values, style, label=name)
     axes.grid(alpha=0.3)
-    axes.legend()
+    if axes.get_lines():
+        axes.legend()
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=110)
     return "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()

@@ -76,6 +76,7 @@ def _text(result: Result) -> str:
         "base model": f"{result.model.name} {result.model.version}",
         "rows": ", ".join(f"{name} {count}" for name, count in result.data.rows.items()),
         "job": f"[{result.job.name}]({result.job.studio_url})",
+        **_attempts(result),
         "training loss": f"{result.metrics.loss_first} → {result.metrics.loss_last}",
         "registered model": f"{result.registered.name} {result.registered.version}",
         "endpoint": _endpoint(result),
@@ -83,6 +84,17 @@ def _text(result: Result) -> str:
     }
     lines = [f"| {what} | {value} |" for what, value in rows.items()]
     return "\n".join(["| what | value |", "| --- | --- |", *lines])
+
+
+def _attempts(result: Result) -> dict[str, str]:
+    """Return what the job is the last attempt of, where it is not the only one."""
+    if len(result.attempts) < 2:
+        return {}
+    said = []
+    for one in result.attempts[1:]:
+        changes = ", ".join(f"{name} {value}" for name, value in one.changes.items())
+        said.append(f"{one.job} after: {one.cause}" + (f" ({changes})" if changes else ""))
+    return {"attempts": f"{len(result.attempts)}; {'; '.join(said)}"}
 
 
 def _verdict(result: Result) -> str:

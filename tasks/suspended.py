@@ -15,11 +15,13 @@ from finetuning.azure.client import open_client
 from finetuning.azure.service_errors import service_errors
 from finetuning.azure.settings import Settings
 from finetuning.errors import BudgetExceeded, FineTuneError
+from finetuning.form.results import SubmittedJob
 from finetuning.planning.plan import Plan
 from tasks.attempts import newest_attempt, newest_name
 from tasks.budget import Spending
 from tasks.step import azure_step
 from tasks.training import cancel_training
+from tasks.watching import Watched, show_from_afar
 
 
 class SuspendedRun(BaseModel):
@@ -47,6 +49,7 @@ def find_overdue(settings: Settings, runs: list[SuspendedRun], now: datetime) ->
 
     A job that has spent its run's budget is cancelled at once: the run that is woken for it may
     have to wait for a worker or a slot. One that cannot be looked at is asked for the next time.
+    The same look shows how far the job of a run with a plan is.
     """
     found: dict[str, str] = {}
     for one in runs:
@@ -63,12 +66,22 @@ def find_overdue(settings: Settings, runs: list[SuspendedRun], now: datetime) ->
 def _over_budget(settings: Settings, run: SuspendedRun, now: datetime) -> str | None:
     if run.plan is None:
         return None
+    spending = Spending(settings, run.plan, now=now.timestamp)
     try:
-        Spending(settings, run.plan, now=now.timestamp)()
+        spending()
     except BudgetExceeded as error:
         cancel_training(settings, newest_name(open_client(settings), run.job))
         return str(error)
+    _show(settings, run, run.plan, spending)
     return None
+
+
+def _show(settings: Settings, run: SuspendedRun, plan: Plan, spending: Spending) -> None:
+    """Show the run's training, which nobody else does; costs nothing before it has begun."""
+    job = SubmittedJob(name=spending.job or run.job, status="", studio_url="", adopted=True)
+    watched = Watched(job, plan, run.flow_run_id, lambda: spending.spent)
+    if any(step.started is not None for step in spending.steps):
+        show_from_afar(settings, watched, spending.steps)
 
 
 def _too_late(settings: Settings, run: SuspendedRun, now: datetime) -> str | None:

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import httpx
 from prefect import get_run_logger
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_progress_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_link_artifact
 
 from finetuning.azure.client import open_client, open_registry
-from finetuning.azure.naming import first_attempt, job_name, next_attempt
-from finetuning.azure.ownership import RETRY_TAG, RUN_TAG
+from finetuning.azure.naming import attempt_number, first_attempt, job_name, next_attempt
+from finetuning.azure.ownership import CAUSE_TAG, CHANGES_TAG, RETRY_TAG, RUN_TAG
 from finetuning.azure.run_history import get_steps, run_error
 from finetuning.azure.service_errors import look_up, service_errors, state_text
 from finetuning.azure.settings import Settings
@@ -32,17 +26,29 @@ from finetuning.errors import (
     JobFailed,
     JobNotResponding,
     KeyTaken,
+    TrainingHopeless,
 )
 from finetuning.form.context import RunContext
 from finetuning.form.key import asked_tags, differences, says_what_it_stands_for
-from finetuning.form.results import SubmittedJob
+from finetuning.form.results import Remedy, SubmittedJob
 from finetuning.form.run import FineTune, Scalar
 from finetuning.planning.findings import Finding, Report
 from finetuning.planning.plan import Plan
-from finetuning.recipes import Recipe, recipe_for
-from tasks.attempts import has_ended, may_be_followed, newest_attempt
+from finetuning.recipes import recipe_for
+from finetuning.training.hopeless import Sign
+from tasks.attempts import (
+    changes_of,
+    has_ended,
+    may_be_followed,
+    newest_attempt,
+    recovering_attempts,
+)
 from tasks.step import azure_step
 from tasks.waiting import patience, wait_until
+from tasks.watching import Lookout, Watched, lookout
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
 
 #: A run begins before its job: how far a listing is read past the run's beginning.
 BEFORE = timedelta(hours=1)
@@ -54,12 +60,17 @@ LOST, CANCELLING = "NotResponding", "CancelRequested"
 
 @azure_step("Submit the fine-tuning job")
 def submit_training(
-    context: RunContext, plan: Plan, cluster: str | None, files: Mapping[str, str]
+    context: RunContext,
+    plan: Plan,
+    cluster: str | None,
+    files: Mapping[str, str],
+    remedy: Remedy | None = None,
 ) -> SubmittedJob:
     """Submit the pipeline job under the run's own name, or adopt the one that already bears it.
 
     A run that was begun again on purpose, after its job had ended without completing, submits the
-    next attempt: never while there is one that goes on.
+    next attempt, and so does one with a ``remedy`` for the newest: never while there is one that
+    goes on.
 
     ``cluster`` runs the steps that have no compute of their own. ``files`` are paths in the
     workspace (``azureml:...``) by split.
@@ -72,18 +83,27 @@ def submit_training(
     job = newest_attempt(client, name)
     if job is not None:
         _check_same(job, plan)
-        job = _once_cancelled(context, job)
-        if not may_be_followed(context, job):
-            return _adopted(job)
+        job = _once_cancelled(context, job, remedy)
+        if not (may_be_followed(context, job) or _is_remedied(job, remedy)):
+            return _adopted(client, job)
         name = next_attempt(str(job.name))
         status = state_text(job.status)
         get_run_logger().info("job %s is %s: %s is the next attempt", job.name, status, name)
-    new = _pipeline(context.settings, plan, cluster, files)
+    changes = remedy.changes if remedy else {}
+    new = _pipeline(context, plan, _inputs(plan, cluster) | changes, files)
     new.name, new.display_name = name, planned.display_name
     retry = {RETRY_TAG: str(context.retries)}
     new.tags = {**context.owner.tags, **retry, **planned.asked, **_settled_tags(plan)}
+    if remedy is not None:
+        new.tags |= {CAUSE_TAG: remedy.cause, CHANGES_TAG: json.dumps(changes)}
     made = client.jobs.create_or_update(new, experiment_name=planned.experiment)
-    return _submitted(made, adopted=False)
+    return _submitted(client, made, adopted=False)
+
+
+def _is_remedied(job: Any, remedy: Remedy | None) -> bool:
+    """Whether a remedy is for this job: another process may have followed it already."""
+    ended = has_ended(state_text(job.status)) and state_text(job.status) != "Completed"
+    return remedy is not None and ended and str(job.name) == remedy.after
 
 
 @azure_step("Gate: the key")
@@ -126,9 +146,9 @@ def _settled_tags(plan: Plan) -> dict[str, str]:
     return {f"{SETTLED}{name}": value for name, value in settled.items() if value}
 
 
-def _once_cancelled(context: RunContext, job: Any) -> Any:
+def _once_cancelled(context: RunContext, job: Any, remedy: Remedy | None) -> Any:
     """Return the job; one that is being cancelled, once it is, if another may follow it."""
-    if not context.retries or state_text(job.status) != CANCELLING:
+    if not (context.retries or remedy) or state_text(job.status) != CANCELLING:
         return job
     _wait_until_ended(context, str(job.name))
     return open_client(context.settings).jobs.get(job.name)
@@ -150,19 +170,23 @@ def _check_same(job: Any, plan: Plan) -> None:
             log.warning("job %s has another %s: %s then, %s now", name, what, tags[tag], value)
 
 
-def _adopted(job: Any) -> SubmittedJob:
+def _adopted(client: MLClient, job: Any) -> SubmittedJob:
     status = state_text(job.status)
     get_run_logger().info("job %s is there already (%s): adopted", job.name, status)
-    return _submitted(job, adopted=True)
+    return _submitted(client, job, adopted=True)
 
 
-def _submitted(job: Any, *, adopted: bool) -> SubmittedJob:
+def _submitted(client: MLClient, job: Any, *, adopted: bool) -> SubmittedJob:
+    first = recovering_attempts(client, str(job.name)) if attempt_number(str(job.name)) > 1 else []
     made = SubmittedJob(
         name=str(job.name),
         status=state_text(job.status),
         studio_url=str(job.studio_url or ""),
         adopted=adopted,
         created=_created(job),
+        begun=_created(first[0]) if first else None,
+        cause=str((job.tags or {}).get(CAUSE_TAG, "")),
+        changes=changes_of(job),
     )
     if made.studio_url:
         create_link_artifact(
@@ -176,8 +200,9 @@ def _created(job: Any) -> datetime | None:
     return found if not isinstance(found, datetime) or found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _inputs(plan: Plan, recipe: Recipe, cluster: str | None) -> dict[str, Scalar]:
+def _inputs(plan: Plan, cluster: str | None) -> dict[str, Scalar]:
     """Return the component's inputs: the model, where each step runs, and the parameters."""
+    recipe = recipe_for(plan.recipe, plan.data)
     inputs: dict[str, Scalar] = {
         recipe.model_inputs[plan.job.model.type]: plan.job.model.id,
         recipe.gpus_input: plan.job.gpus_per_node,
@@ -193,53 +218,80 @@ def _inputs(plan: Plan, recipe: Recipe, cluster: str | None) -> dict[str, Scalar
     return inputs
 
 
-def _pipeline(settings: Settings, plan: Plan, cluster: str | None, files: Mapping[str, str]) -> Any:
-    from azure.ai.ml import Input
+#: The job's output with its checkpoints, where they are to outlive it.
+CHECKPOINTS = "checkpoints"
+
+
+def _pipeline(
+    context: RunContext, plan: Plan, inputs: Mapping[str, Scalar], files: Mapping[str, str]
+) -> Any:
+    from azure.ai.ml import Input, Output
     from azure.ai.ml.dsl import pipeline
 
     recipe = recipe_for(plan.recipe, plan.data)
-    component = open_registry(settings).components.get(recipe.component, version=plan.job.component)
+    registry = open_registry(context.settings)
+    component = registry.components.get(recipe.component, version=plan.job.component)
     data = {name: Input(type="uri_file", path=files[split]) for name, split in recipe.files.items()}
+    recovers = plan.recovery.choice.max_attempts > 1
 
     @pipeline
     def fine_tune_pipeline() -> dict[str, Any]:
-        step = component(**data, **_inputs(plan, recipe, cluster))
-        return {recipe.job_output: step.outputs[recipe.component_output]}
+        step = component(**data, **inputs)
+        made = {recipe.job_output: step.outputs[recipe.component_output]}
+        if recovers:
+            made[CHECKPOINTS] = step.outputs[recipe.checkpoints]
+        return made
 
     with _WRITING:
         job: Any = fine_tune_pipeline()
+    if recovers:  # one place for all attempts: the next finds what the last one saved
+        place = checkpoint_place(context.owner.key)
+        job.outputs[CHECKPOINTS] = Output(type="uri_folder", path=place, mode="rw_mount")
     job.settings.force_rerun = True
     job.settings.continue_on_step_failure = False
     return job
 
 
+def checkpoint_place(key: str) -> str:
+    """Return where the attempts of a run keep their checkpoints."""
+    return f"azureml://datastores/workspaceblobstore/paths/fine-tune/{key}/checkpoints"
+
+
 @azure_step("Wait for the fine-tuning job")
 def wait_for_training(
-    context: RunContext, job: SubmittedJob, watch: Callable[[], None] | None = None
+    context: RunContext,
+    plan: Plan,
+    job: SubmittedJob,
+    watch: Callable[[], None] | None = None,
+    spent: Callable[[], float | None] = lambda: None,
 ) -> SubmittedJob:
-    """Follow the job by its name until it ends; its steps are shown as progress.
+    """Follow the job by its name until it ends; its training is shown while it goes on.
 
-    ``watch`` is called at every look and may raise to end the wait. The deadline counts from the
-    job's submission, whichever process waits.
+    ``watch`` is called at every look and may raise to end the wait; ``spent`` tells what the run
+    has cost by then. The deadline counts from the job's submission, whichever process waits.
 
     Raises:
         JobFailed, JobCanceled: with the service's own text.
         JobNotResponding: for ``run.deadlines.not_responding_minutes``; it is cancelled.
+        TrainingHopeless: its curve says so, and ``run.stop_when`` that this ends it.
         DeadlineExceeded: ``run.deadlines.training_minutes`` have passed.
     """
-    client, progress = open_client(context.settings), _Progress(context.settings, job)
+    client = open_client(context.settings)
     wait = patience(context.deadlines, "training_minutes", interval=math.inf)
     wait = replace(wait, spent=job.age(datetime.now(UTC)), guard=watch)
     silence = _Silence(context.deadlines.not_responding_minutes * 60, wait.now)
+    watched = Watched(job, plan, context.owner.flow_run_id, spent)
+    with lookout(context.settings, watched) as progress:
 
-    def look() -> str:
-        progress.show()
-        return silence.bear(state_text(client.jobs.get(job.name).status))
+        def look() -> str:
+            if hopeless := progress.look():
+                _give_up(context.settings, job, hopeless, progress)
+            return silence.bear(state_text(client.jobs.get(job.name).status))
 
-    status = wait_until(
-        f"Job '{job.name}'", look, lambda seen: has_ended(seen) or silence.over, wait
-    )
-    progress.show()
+        status = wait_until(
+            f"Job '{job.name}'", look, lambda seen: has_ended(seen) or silence.over, wait
+        )
+        progress.look()
     if status == LOST:
         cancel_training(context.settings, job.name)
         raise JobNotResponding(
@@ -250,6 +302,13 @@ def wait_for_training(
     if status != "Completed":
         raise _failure(context.settings, job, status)
     return job.model_copy(update={"status": status})
+
+
+def _give_up(settings: Settings, job: SubmittedJob, why: list[Sign], seen: Lookout) -> NoReturn:
+    """Cancel a job that leads nowhere, unless it has ended meanwhile, and say so."""
+    cancel_training(settings, job.name)
+    reason = " ".join([*(sign.what for sign in why), seen.last_values()])
+    raise TrainingHopeless(job.name, reason, job.studio_url)
 
 
 class _Silence:
@@ -304,59 +363,6 @@ def find_ended_jobs(settings: Settings, since: Mapping[str, datetime]) -> list[s
 
 def _status(job: Any) -> str | None:
     return None if job is None else state_text(job.status)
-
-
-def _steps(settings: Settings, job: str) -> list[tuple[str, str]]:
-    """Return name and status of the job's steps, in the order in which they began."""
-    began = sorted(get_steps(settings, job), key=lambda step: step.started or math.inf)
-    return [(step.name, step.status) for step in began]
-
-
-class _Progress:
-    """The job's steps as a bar and a table in the UI; written only when something changed."""
-
-    def __init__(self, settings: Settings, job: SubmittedJob) -> None:
-        self.settings, self.job = settings, job
-        self.shown: list[tuple[str, str]] | None = None
-        self.bar: UUID | None = None
-        self.trouble = ""
-
-    def show(self) -> None:
-        """Show the steps as they are now; what cannot be read or shown ends no wait."""
-        try:
-            with service_errors("Read the job's steps"):
-                steps = _steps(self.settings, self.job.name)
-        except FineTuneError as error:
-            if str(error) != self.trouble:
-                self.trouble = str(error)
-                get_run_logger().warning("progress is not shown: %s", error)
-            return
-        if steps == self.shown:
-            return
-        self.shown = steps
-        log = get_run_logger()
-        log.info("job %s: %s", self.job.name, ", ".join(f"{n} {s}" for n, s in steps) or "queued")
-        try:
-            self._publish(steps)
-        except (httpx.HTTPError, RuntimeError) as error:  # Prefect raises either without a server
-            log.warning("progress is not shown, Prefect's server does not answer: %s", error)
-            self.shown = None  # show it once the server is back
-
-    def _publish(self, steps: list[tuple[str, str]]) -> None:
-        done = sum(status == "Completed" for _, status in steps)
-        share = 100.0 * done / max(len(steps), 1)
-        if self.bar is None:
-            self.bar = create_progress_artifact(  # type: ignore[assignment]  # not in a coroutine
-                share, key="training-progress", description="Steps of the pipeline job completed"
-            )
-        else:
-            update_progress_artifact(self.bar, share)
-        rows = "\n".join(f"| {name} | {status} |" for name, status in steps)
-        create_markdown_artifact(
-            f"[{self.job.name}]({self.job.studio_url})\n\n| step | status |\n| --- | --- |\n{rows}",
-            key="training-steps",
-            description="The pipeline job's steps",
-        )
 
 
 def _failure(settings: Settings, job: SubmittedJob, status: str) -> JobError:

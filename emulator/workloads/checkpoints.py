@@ -9,19 +9,17 @@ import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
-from step import say
+from step import StepError, say
 
 STATE = "state.pt"
 COUNTERS = ("step", "tokens", "worse", "best", "best_step", "losses")
 
 
 class Limits(Protocol):
-    """How many checkpoints are kept (below 1: all), and whether the best is one of them."""
+    """How many checkpoints are kept; below 1: all."""
 
     @property
     def keep(self) -> int: ...
-    @property
-    def patience(self) -> int: ...
 
 
 class Training(Protocol):
@@ -49,7 +47,8 @@ def kept(folder: Path) -> list[Path]:
 
 def clear(folder: Path) -> None:
     """Drop what an earlier try left."""
-    shutil.rmtree(folder, ignore_errors=True)
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def save(folder: Path, training: Training) -> None:
@@ -71,27 +70,34 @@ def save(folder: Path, training: Training) -> None:
 
 
 def _prune(folder: Path, training: Training) -> None:
-    """The newest and, where it stops early, the best checkpoint stay whatever the limit."""
+    """The newest and the best checkpoint stay whatever the limit."""
     *older, _ = kept(folder)
     for checkpoint in older:
         (checkpoint / STATE).unlink(missing_ok=True)  # large, and only the newest is gone on from
     beyond = older[: len(older) + 1 - training.plan.keep] if training.plan.keep > 0 else []
-    best = of(folder, training.best_step) if training.plan.patience else None
+    best = of(folder, training.best_step)
     for checkpoint in beyond:
         if checkpoint != best:
             shutil.rmtree(checkpoint)
 
 
 def resume(folder: Path, training: Training) -> None:
-    """Go on from the newest checkpoint of an earlier try, if there is one."""
+    """Go on from the newest checkpoint of an earlier try, if there is one.
+
+    Raises StepError: it cannot be read.
+    """
     import torch
 
     whole = [checkpoint for checkpoint in kept(folder) if (checkpoint / STATE).exists()]
     if not whole:
         say("resume_from_checkpoint=true: there is no checkpoint yet, starting from step 0")
         return
-    state = torch.load(whole[-1] / STATE)
-    load_weights(training.model, whole[-1])
+    try:
+        state = torch.load(whole[-1] / STATE)
+        load_weights(training.model, whole[-1])
+    except Exception as error:  # whatever the libraries make of half a file
+        said = " ".join(str(error).split())
+        raise StepError(f"Can't find a valid checkpoint at {whole[-1].name}: {said}") from error
     training.optimizer.load_state_dict(state["optimizer"])
     training.schedule.load_state_dict(state["schedule"])
     torch.set_rng_state(state["random"])

@@ -131,7 +131,9 @@ def main(spec: Spec) -> None:
         raise StepError(f"There are no rows to train on in '{dataset}'.")
     say_what_has_no_effect(spec, plan, held)
     pad = int(json.loads((dataset / "about.json").read_text())["pad_id"])
-    training = Training(plan, model_to_train(base, plan), train, held, pad, spec.out)
+    kept = spec.paths.get("checkpoint_folder")
+    folder = Path(kept) if kept else None
+    training = Training(plan, model_to_train(base, plan), train, held, pad, spec.out, folder)
     say(f"{len(train)} rows to train on, {len(held)} to evaluate on, {training.total} steps")
     figures = training.go()
     target = spec.out / "pytorch_model_folder"

@@ -138,8 +138,16 @@ class Training:
     """The state of one training: model, optimizer, schedule, and how far it is."""
 
     def __init__(
-        self, plan: Plan, model: Any, train: list[Row], held: list[Row], pad: int, out: Path
+        self,
+        plan: Plan,
+        model: Any,
+        train: list[Row],
+        held: list[Row],
+        pad: int,
+        out: Path,
+        folder: Path | None = None,
     ) -> None:
+        """``folder`` is where checkpoints are kept, if not below ``out``."""
         from transformers.optimization import get_scheduler
 
         self.plan, self.model, self.pad = plan, model, pad
@@ -149,7 +157,7 @@ class Training:
         self.total = plan.max_steps if plan.max_steps > 0 else self.steps_an_epoch * plan.epochs
         self.optimizer = optimizer_of(model, plan)
         self.schedule = get_scheduler(plan.scheduler, self.optimizer, plan.warmup, self.total)
-        self.folder = out / "checkpoints"
+        self.folder = folder or out / "checkpoints"
         self.step = self.tokens = self.worse = self.best_step = 0
         self.best = math.inf
         self.losses: list[float] = []  # of the steps since the last that was logged
@@ -184,6 +192,7 @@ class Training:
             self.epoch(self.step // self.steps_an_epoch)
         if self.stopped:
             say(f"stopped early at step {self.step}: no better for {self.worse} evaluations")
+        if self.best_step:
             self.back_to_the_best()
         seconds = time.monotonic() - started
         figures = {"train_runtime": seconds, "train_tokens": float(self.tokens)}
@@ -264,7 +273,11 @@ class Training:
         checkpoints.save(self.folder, self)
 
     def back_to_the_best(self) -> None:
-        """Early stopping keeps the weights of the best evaluation, as transformers' own does."""
+        """Keep the weights of the best evaluation, as the published component always does.
+
+        It sets transformers' ``load_best_model_at_end`` (azureml-acft-accelerator, callbacks:
+        ShouldSaveCheckpointOnEvaluate).
+        """
         if self.best_step != self.step:
             checkpoints.load_weights(self.model, checkpoints.of(self.folder, self.best_step))
             say(f"back to the weights of step {self.best_step}, eval_loss {self.best:.6g}")

@@ -39,6 +39,10 @@ SERVER_TAG = "finetune.server"
 RETRY_TAG = "finetune.retry"
 
 
+#: Why the attempt before a job failed, and in which parameters the job differs from its plan.
+CAUSE_TAG, CHANGES_TAG = "finetune.recovery.cause", "finetune.recovery.changes"
+
+
 #: When a kept endpoint began to be served: its expiry counts from here.
 SERVED_TAG = "finetune.served"
 

@@ -122,6 +122,23 @@ def ask_json(
         return _object(answer)
 
 
+def get_text(url: str) -> str:
+    """Return the text at an address that is signed, and so asks for no token.
+
+    Raises:
+        azure.core.exceptions.AzureError: it did not answer, or with an error.
+    """
+    from azure.core import PipelineClient
+    from azure.core.pipeline.policies import RetryPolicy
+    from azure.core.rest import HttpRequest
+
+    client: Any
+    with PipelineClient(base_url="", policies=[RetryPolicy()]) as client:
+        answer = client.send_request(HttpRequest("GET", url), **request_limits())
+        answer.raise_for_status()
+        return str(answer.text())
+
+
 def _object(answer: Any) -> dict[str, Any]:
     """Return the JSON object in an answer; a proxy's page or half an answer is none."""
     from azure.core.exceptions import ServiceResponseError

@@ -12,8 +12,11 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from finetuning.azure.rest import get_json, get_workspace, workspace_url
+from finetuning.azure.rest import get_json, get_text, get_workspace, workspace_url
 from finetuning.azure.settings import Settings
+
+#: So many characters of a log say why it ended: a stack of calls and its error.
+LOG_END = 20_000
 
 
 class StepRun(NamedTuple):
@@ -129,7 +132,27 @@ def run_error(settings: Settings, run: str) -> str:
     Raises:
         azure.core.exceptions.AzureError: the history could not be asked.
     """
-    details = get_json(settings, f"{history_url(settings)}/runs/{run}/details")
+    return _error(get_json(settings, f"{history_url(settings)}/runs/{quote(run)}/details"))
+
+
+def why_it_failed(settings: Settings, run: str) -> tuple[str, str]:
+    """Return the error text of a run, and the end of what its program printed; each may be empty.
+
+    Raises:
+        azure.core.exceptions.AzureError: the history, or the store of logs, could not be asked.
+    """
+    details = get_json(settings, f"{history_url(settings)}/runs/{quote(run)}/details")
+    logs = details.get("logFiles") or {}
+    printed = [str(address) for name, address in sorted(logs.items()) if _is_printed(name)]
+    return _error(details), "\n".join(get_text(address)[-LOG_END:] for address in printed)
+
+
+def _is_printed(log: str) -> bool:
+    """Whether a log is what a program printed: ``user_logs/std_log.txt``, one a node."""
+    return log.startswith("user_logs/")
+
+
+def _error(details: Mapping[str, Any]) -> str:
     error = (details.get("error") or {}).get("error") or details.get("error") or {}
     message = str(error.get("message") or "")
     code = str(error.get("code") or "")

@@ -17,6 +17,14 @@ from finetuning.azure.rest import ask_json, get_json, get_workspace
 from finetuning.azure.settings import Settings
 
 
+class Logged(NamedTuple):
+    """A value of a metric: at which step, and when (unix seconds)."""
+
+    step: int
+    value: float
+    time: float
+
+
 class TrackedRun(NamedTuple):
     """A run, and the last value of each of its metrics."""
 
@@ -72,20 +80,54 @@ def _run(found: dict[str, Any]) -> TrackedRun:
     return TrackedRun(str(found["info"]["run_id"]), values)
 
 
+def last_logged(settings: Settings, run: str) -> dict[str, Logged]:
+    """Return the newest value of each of a run's metrics; none where it has logged nothing yet.
+
+    Raises:
+        azure.core.exceptions.AzureError: the service refused, or did not answer.
+    """
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        found = get_json(
+            settings, f"{tracking_url(settings)}/runs/get?{urlencode({'run_id': run})}"
+        )
+    except HttpResponseError as error:
+        if error.status_code != 404:
+            raise
+        return {}
+    metrics = (found.get("run") or {}).get("data", {}).get("metrics") or []
+    return {str(one["key"]): _logged(one) for one in metrics}
+
+
+def _logged(one: dict[str, Any]) -> Logged:
+    """MLflow counts milliseconds."""
+    when = float(one.get("timestamp") or 0) / 1000
+    return Logged(int(one.get("step") or 0), float(one["value"]), when)
+
+
 def metric_history(settings: Settings, run: str, metric: str) -> list[tuple[int, float]]:
     """Return what a run logged of a metric: step and value, by step.
 
     Raises:
         azure.core.exceptions.AzureError: the service refused, or did not answer.
     """
+    return sorted((one.step, one.value) for one in logged_values(settings, run, metric))
+
+
+def logged_values(settings: Settings, run: str, metric: str) -> list[Logged]:
+    """Return what a run logged of a metric, in the order in which the service lists it.
+
+    Raises:
+        azure.core.exceptions.AzureError: the service refused, or did not answer.
+    """
     asked = {"run_id": run, "metric_key": metric}
-    points: list[tuple[int, float]] = []
+    points: list[Logged] = []
     token = ""
     while True:
         query = urlencode({**asked, "page_token": token} if token else asked)
         page = get_json(settings, f"{tracking_url(settings)}/metrics/get-history?{query}")
-        found = page.get("metrics") or []
-        points += [(int(one.get("step") or 0), float(one["value"])) for one in found]
+        points += [_logged(one) for one in page.get("metrics") or []]
         token = str(page.get("next_page_token") or "")
         if not token:
-            return sorted(points)
+            return points

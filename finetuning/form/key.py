@@ -25,7 +25,7 @@ HASHED = "sha256:"
 PARTS: dict[str, Any] = {
     "recipe": True,
     "model": {"name", "registry", "version", "label"},
-    "compute": {"name", "size", "steps"},
+    "compute": {"name", "size", "candidates", "steps"},
     "data": True,
     "parameters": True,
     "experiment": True,

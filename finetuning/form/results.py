@@ -24,17 +24,42 @@ class Foundation(BaseModel):
 
 
 class SubmittedJob(BaseModel):
-    """A job that Azure has, whether this try submitted it or an earlier one."""
+    """A job that Azure has, whether this try submitted it or an earlier one.
+
+    ``begun``: when the first of the attempts was submitted that recover from each other.
+    ``changes``: parameters in which it differs from the plan; ``cause``: why the one before failed.
+    """
 
     name: str
     status: str
     studio_url: str
     adopted: bool
     created: datetime | None = None
+    begun: datetime | None = None
+    cause: str = ""
+    changes: dict[str, Scalar] = Field(default_factory=dict)
 
     def age(self, now: datetime) -> float:
-        """Return the seconds since Azure took the job; 0 where it does not say."""
-        return max(0.0, (now - self.created).total_seconds()) if self.created else 0.0
+        """Return the seconds since Azure took the first attempt; 0 where it does not say."""
+        since = self.begun or self.created
+        return max(0.0, (now - since).total_seconds()) if since else 0.0
+
+
+class Remedy(BaseModel):
+    """What another attempt is to do otherwise than the plan, after which job, and why."""
+
+    after: str
+    cause: str
+    changes: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class Attempt(BaseModel):
+    """One of a run's jobs: how it ended, why it followed another, and what it did otherwise."""
+
+    job: str
+    status: str
+    cause: str = Field("", description="Why the attempt before it failed. Empty: the first.")
+    changes: dict[str, Scalar] = Field(default_factory=dict)
 
 
 class Metrics(BaseModel):
@@ -79,6 +104,7 @@ class Trained(BaseModel):
     data: PreparedData
     parameters: dict[str, Scalar]
     job: SubmittedJob
+    attempts: list[Attempt] = Field(default_factory=list)
     metrics: Metrics
     registered: RegisteredModel
 

@@ -111,6 +111,12 @@ class ComputeChoice(Choice):
         description="VM size of its nodes. Empty: the first of the model card's recommended sizes "
         "that is available.",
     )
+    candidates: list[str] = Field(
+        default_factory=list,
+        max_length=20,
+        description="VM sizes to choose from for a new cluster where size is empty: the plan takes "
+        "the cheapest that can be had, and shows why not the others.",
+    )
     tier: Literal["dedicated", "dedicated_then_low_priority", "low_priority"] = Field(
         "dedicated_then_low_priority",
         description="Priority of a new cluster's nodes. Low-priority nodes cost less, but Azure "
@@ -125,6 +131,12 @@ class ComputeChoice(Choice):
         default_factory=StepComputes,
         description="Run single steps elsewhere, so that only the training pays for GPUs.",
     )
+
+    @model_validator(mode="after")
+    def _a_size_or_candidates(self) -> ComputeChoice:
+        if self.size and self.candidates:
+            raise ValueError("size names the one to take: leave it empty, or take candidates out")
+        return self
 
     @property
     def uses_cluster(self) -> bool:
@@ -308,6 +320,50 @@ class Deadlines(Choice):
         return waits + self.deletion_minutes
 
 
+#: Why a training may be hopeless: a loss that is no number, one that evaluates ever worse than it
+#: trains, one that no longer gets better.
+Hopeless = Literal["not_finite", "overfitting", "no_improvement"]
+
+
+class HopelessChoice(Choice):
+    """When a training counts as hopeless. By itself that is a warning and an event."""
+
+    evaluation_ratio: float = Field(
+        1.5,
+        gt=1,
+        description="overfitting: the evaluation loss is more than so many times the training "
+        "loss.",
+    )
+    stalled_share: float = Field(
+        0.3,
+        gt=0,
+        lt=1,
+        description="no_improvement: the loss has not fallen over this share of the training's "
+        "steps.",
+    )
+
+
+class RecoveryChoice(Choice):
+    """What the run does where its job fails and the cause is known to pass."""
+
+    max_attempts: int = Field(
+        3,
+        ge=1,
+        le=20,
+        description="How many jobs the run may submit one after another, within its budget and "
+        "deadline. 1: no second one.",
+    )
+    max_lost_minutes: float = Field(
+        30,
+        gt=0,
+        description="How much training may be lost with a node: how far checkpoints are apart, "
+        "where the parameters do not say how often it is evaluated.",
+    )
+    pause_seconds: float = Field(
+        60, ge=0, le=3600, description="Pause before a job that failed transiently is repeated."
+    )
+
+
 class FineTune(Choice):
     """One fine-tune: the model, the data, the training, and what happens to the result."""
 
@@ -386,6 +442,18 @@ class FineTune(Choice):
         description="How the run waits for the job. attached: its process keeps running. "
         "suspended: its process ends, and the run is resumed when the job has ended; this needs a "
         "deployment.",
+    )
+    stop_when: list[Hopeless] = Field(
+        default_factory=list,
+        description="Cancel a training that is hopeless: not_finite (a loss that is no number), "
+        "overfitting, no_improvement. What is not listed is only warned of.",
+    )
+    hopeless: HopelessChoice = Field(
+        default_factory=HopelessChoice, description="When a training counts as hopeless."
+    )
+    recovery: RecoveryChoice = Field(
+        default_factory=RecoveryChoice,
+        description="What the run does where its job fails.",
     )
     deadlines: Deadlines = Field(default_factory=Deadlines, description="How long the run waits.")
     budget: float | None = Field(

@@ -160,6 +160,8 @@ def _check_combinations(recipe: Recipe, values: Mapping[str, Scalar], report: Re
             report.error(f"{name} is {value}.", f"Choose {least.value} or more.")
     for what, change in recipe.refusals(values):
         report.error(what, change)
+    for what, change in recipe.doubts(values):
+        report.warn(what, change)
 
 
 def _check_usual(recipe: Recipe, settled: Collection[Parameter], report: Report) -> None:

@@ -10,7 +10,17 @@ from finetuning.evaluation.suites import Suite
 from finetuning.form.data import DataChoice
 from finetuning.form.evaluation import EvaluationChoice
 from finetuning.form.results import Foundation
-from finetuning.form.run import ComputeChoice, EndpointChoice, Scalar, TestChoice, Waiting
+from finetuning.form.run import (
+    ComputeChoice,
+    EndpointChoice,
+    Hopeless,
+    HopelessChoice,
+    RecoveryChoice,
+    Scalar,
+    TestChoice,
+    Waiting,
+)
+from finetuning.planning.candidates import Candidate
 from finetuning.planning.facts import Fact
 from finetuning.planning.findings import Finding
 from finetuning.planning.lifecycle import Ending
@@ -69,6 +79,19 @@ class EvaluationPlan(Fact):
     suites: list[Suite]
 
 
+class RecoveryPlan(Fact):
+    """How a job that failed may be repeated.
+
+    ``batch`` and ``accumulation`` are what the first attempt trains with; ``declared`` are those of
+    the component's inputs that a remedy would set.
+    """
+
+    choice: RecoveryChoice = RecoveryChoice()
+    batch: int = 1
+    accumulation: int = 1
+    declared: list[str] = Field(default_factory=list)
+
+
 class Plan(Fact):
     """Everything settled before the first thing is created."""
 
@@ -82,6 +105,11 @@ class Plan(Fact):
     test: TestChoice
     evaluation: EvaluationPlan | None = None
     waiting: Waiting
+    stop_when: list[Hopeless] = Field(
+        default_factory=list, description="Of what a training is cancelled."
+    )
+    hopeless: HopelessChoice = HopelessChoice()
+    recovery: RecoveryPlan = RecoveryPlan()
     estimate: Estimate | None
     budget: float | None = Field(description="The most that may be spent. None: no limit.")
     default_budget: bool = Field(False, description="Nobody chose the budget.")
@@ -101,6 +129,7 @@ class PlanReport(Fact):
     findings: list[Finding]
     parameters: list[Parameter] = Field(default_factory=list)
     would_create: list[Created] = Field(default_factory=list)
+    candidates: list[Candidate] = Field(default_factory=list)
     estimate: Estimate | None = None
     budget: float | None = None
     default_budget: bool = False
@@ -112,6 +141,7 @@ class PlanReport(Fact):
             "findings": [finding.model_dump() for finding in self.findings],
             "parameters": [parameter.model_dump() for parameter in self.parameters],
             "would_create": [created.model_dump() for created in self.would_create],
+            "candidates": [candidate.model_dump() for candidate in self.candidates],
             "estimate": _estimate(self.estimate, self.budget),
         }
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from finetuning.azure import naming
 from finetuning.form.key import asked_tags
-from finetuning.form.run import FineTune
+from finetuning.form.run import ComputeChoice, FineTune
+from finetuning.planning.candidates import Candidate, Known, cheapest
+from finetuning.planning.checkpoints import is_left_open, trained, with_checkpoints
 from finetuning.planning.facts import ComputeFacts, EndpointFacts, Facts, ModelFacts
 from finetuning.planning.findings import Finding, Report, by_weight, errors
 from finetuning.planning.lifecycle import Calendar
@@ -21,10 +23,11 @@ from finetuning.planning.plan import (
     JobPlan,
     Plan,
     PlanReport,
+    RecoveryPlan,
     Registration,
     Serving,
 )
-from finetuning.planning.prices import Estimate, Nodes, Prices, Work, estimate
+from finetuning.planning.prices import Estimate, Nodes, Prices, Work, estimate, training_hours
 from finetuning.planning.rules.compute import check_compute, training_nodes
 from finetuning.planning.rules.data import check_data
 from finetuning.planning.rules.endpoint import check_endpoint
@@ -33,6 +36,7 @@ from finetuning.planning.rules.lifecycle import Used, check_lifecycle
 from finetuning.planning.rules.money import check_money
 from finetuning.planning.sizes import settle_compute, settle_endpoint
 from finetuning.recipes import Recipe
+from finetuning.training.causes import ACCUMULATION, RESUME, ROWS
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class _Planner:
         self.compute = facts.compute or ComputeFacts()
         self.on_sizes = Report("compute"), Report("endpoint")
         known = self.compute, self.model.card, self.calendar
-        self.chosen = settle_compute(run.compute, *known, self.on_sizes[0])
+        asked, self.candidates = self._one_of_the_candidates(run.compute)
+        self.chosen = settle_compute(asked, *known, self.on_sizes[0])
         served = settle_endpoint(run.endpoint, *known, self.on_sizes[1])
         self.serving = Serving(
             endpoint=endpoint_name(run, key),
@@ -77,12 +82,33 @@ class _Planner:
             version=naming.model_version(key),
         )
 
+    def _one_of_the_candidates(
+        self, choice: ComputeChoice
+    ) -> tuple[ComputeChoice, list[Candidate]]:
+        """Return the choice with the cheapest candidate; as it is where there are none."""
+        if not choice.candidates or not choice.uses_cluster or choice.name in self.compute.clusters:
+            return choice, []
+        facts, card = self.compute, self.model.card
+        known = Known(facts, card, self.calendar, choice.max_nodes, self._training_price)
+        size, judged = cheapest(choice.candidates, known, self.on_sizes[0])
+        taken = choice.model_copy(update={"size": size, "candidates": []})
+        return (taken if size else choice), judged
+
+    def _training_price(self, size: str) -> tuple[float | None, float | None]:
+        """Return a node's price an hour, and for how many node-hours it would train."""
+        found, nodes = self.compute.size(size), self._whole("num_nodes_finetune")
+        work = self._work(self._rows_per_gpu * max(1, found.gpus if found else 1) * nodes)
+        on = Nodes(size=size, count=nodes)
+        hours = None if work is None else training_hours(self.prices, self.run.model.name, work, on)
+        return self.prices.per_hour(size), None if hours is None else hours * nodes
+
     def report(self) -> PlanReport:
         findings = by_weight(self._findings())
         return PlanReport(
             findings=findings,
-            parameters=self.settled.parameters,
+            parameters=self.submitted.parameters,
             would_create=list(self._would_create()),
+            candidates=self.candidates,
             estimate=self.estimate,
             budget=self.run.limit,
             default_budget=self.run.budget is None,
@@ -99,6 +125,24 @@ class _Planner:
         user = {name: value for name, value in chosen.items() if name not in preset}
         card = self.model.card.defaults
         return settle(self.recipe, component.declared, user=user, card=card, preset=preset)
+
+    @cached_property
+    def submitted(self) -> Settled:
+        """The parameters of the first attempt: with checkpoints where its nodes may be lost."""
+        recovers = self.run.recovery.max_attempts > 1
+        if not (recovers and self.training.low_priority and is_left_open(self.settled)):
+            return self.settled
+        splits = self.facts.splits or {}
+        test = splits.get(self.recipe.splits.test)
+        known = trained(
+            self.estimate,
+            self.training.count,
+            self.prices.overhead_hours,
+            test.tokens if test else 0.0,
+        )
+        if known is None:
+            return self.settled
+        return with_checkpoints(self.settled, known, self.run.recovery.max_lost_minutes)
 
     @cached_property
     def by_preset(self) -> dict[str, Any]:
@@ -130,9 +174,11 @@ class _Planner:
 
     @cached_property
     def rows_per_step(self) -> int:
-        per_gpu = self._whole("per_device_train_batch_size")
-        per_gpu *= self._whole("gradient_accumulation_steps")
-        return per_gpu * self.gpus_per_node * self.training.count
+        return self._rows_per_gpu * self.gpus_per_node * self.training.count
+
+    @property
+    def _rows_per_gpu(self) -> int:
+        return self._whole(ROWS) * self._whole(ACCUMULATION)
 
     @cached_property
     def display_name(self) -> str:
@@ -142,19 +188,9 @@ class _Planner:
 
     @cached_property
     def estimate(self) -> Estimate | None:
-        splits, splits_of = self.facts.splits, self.recipe.splits
-        if not splits or splits_of.train not in splits:
+        work = self._work(self.rows_per_step)
+        if work is None:
             return None
-        steps = self.settled.all_values.get("max_steps")
-        train, test = splits[splits_of.train], splits.get(splits_of.test)
-        work = Work(
-            train_tokens=train.tokens,
-            test_tokens=test.tokens if test else 0,
-            train_rows=train.rows,
-            epochs=self._whole("num_train_epochs"),
-            max_steps=steps if isinstance(steps, int) else -1,
-            rows_per_step=self.rows_per_step,
-        )
         return estimate(
             self.prices,
             self.run.model.name,
@@ -162,6 +198,22 @@ class _Planner:
             self.training,
             self.serving.nodes,
             endpoint_hours=self.run.endpoint.keep_hours if self.run.endpoint.keep else None,
+        )
+
+    def _work(self, rows_per_step: int) -> Work | None:
+        """Return what the job has to do; None where the data could not be read."""
+        splits, splits_of = self.facts.splits, self.recipe.splits
+        if not splits or splits_of.train not in splits:
+            return None
+        steps = self.settled.all_values.get("max_steps")
+        train, test = splits[splits_of.train], splits.get(splits_of.test)
+        return Work(
+            train_tokens=train.tokens,
+            test_tokens=test.tokens if test else 0,
+            train_rows=train.rows,
+            epochs=self._whole("num_train_epochs"),
+            max_steps=steps if isinstance(steps, int) else -1,
+            rows_per_step=rows_per_step,
         )
 
     def _whole(self, name: str) -> int:
@@ -179,7 +231,7 @@ class _Planner:
             facts.suites,
         )
         asked = [finding for gate in gates if gate is not None for finding in gate.findings]
-        return [*facts.findings, *asked, *self.settled.findings, *self._checked()]
+        return [*facts.findings, *asked, *self.submitted.findings, *self._checked()]
 
     def _checked(self) -> Iterator[Finding]:
         run, card = self.run, self.model.card
@@ -262,6 +314,15 @@ class _Planner:
             return None
         return EvaluationPlan(choice=self.run.evaluation, suites=self.facts.suites.suites)
 
+    def _recovery(self) -> RecoveryPlan:
+        declared = self.facts.component.declared if self.facts.component else {}
+        return RecoveryPlan(
+            choice=self.run.recovery,
+            batch=self._whole(ROWS),
+            accumulation=self._whole(ACCUMULATION),
+            declared=[name for name in (RESUME, ROWS, ACCUMULATION) if name in declared],
+        )
+
     def _plan(self) -> Plan | None:
         component = self.facts.component
         if self.model.foundation is None or component is None or component.version is None:
@@ -273,6 +334,9 @@ class _Planner:
             test=self.run.test,
             evaluation=self._evaluation(),
             waiting=self.run.waiting,
+            stop_when=self.run.stop_when,
+            hopeless=self.run.hopeless,
+            recovery=self._recovery(),
             job=JobPlan(
                 name=naming.job_name(self.key),
                 display_name=self.display_name,
@@ -284,7 +348,7 @@ class _Planner:
                 model_ends=self.calendar.model_ends(
                     self.run.model.name, self.model.card.finetune_retires
                 ),
-                parameters=self.settled.to_submit,
+                parameters=self.submitted.to_submit,
                 nodes=self.training,
                 gpus_per_node=self.gpus_per_node,
                 rows_per_step=self.rows_per_step,

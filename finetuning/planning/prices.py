@@ -161,7 +161,9 @@ def estimate(
     ``endpoint_hours``: how long the endpoint shall live, where that is known (it is kept).
     """
     unknown: list[str] = []
-    hours = _training_hours(prices, model, work, training, unknown)
+    hours = training_hours(prices, model, work, training)
+    if hours is None:
+        unknown.append(f"the training speed of {training.size}")
     serving = prices.endpoint_hours if endpoint_hours is None else endpoint_hours
     lines: list[CostLine] = []
     for what, nodes, each in (
@@ -184,12 +186,10 @@ def estimate(
     )
 
 
-def _training_hours(
-    prices: Prices, model: str, work: Work, nodes: Nodes, unknown: list[str]
-) -> float | None:
+def training_hours(prices: Prices, model: str, work: Work, nodes: Nodes) -> float | None:
+    """Return how long the training takes on these nodes; None: the table has no speed of theirs."""
     entry = prices.of(nodes.size)
     if entry is None or entry.tokens_per_second is None:
-        unknown.append(f"the training speed of {nodes.size}")
         return None
     parameters = prices.parameters_of(model) or prices.reference_parameters
     speed = entry.tokens_per_second * prices.reference_parameters / parameters

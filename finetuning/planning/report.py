@@ -23,12 +23,44 @@ def as_markdown(report: PlanReport) -> str:
             ["kind", "name", "detail"],
             [[one.kind, one.name, one.detail] for one in report.would_create],
         ),
+        *_candidates(report),
         "## Estimated cost",
         cost_text(report.estimate, _limit_text(report)),
         "## Parameters",
         table(["name", "value", "origin"], parameter_rows(report.parameters)),
     ]
     return "\n\n".join(parts)
+
+
+def _candidates(report: PlanReport) -> list[str]:
+    """Return the table of the sizes that the plan chose from; nothing where there were none."""
+    if not report.candidates:
+        return []
+    taken = report.plan.compute.choice.size if report.plan else None
+    head = ["size", "allowed", "offered", "free vCPUs", "retires", "an hour", "hours", "training"]
+    rows = [
+        [
+            one.size,
+            _yes(one.allowed),
+            _yes(one.offered),
+            "unknown" if one.quota_free is None else str(one.quota_free),
+            one.retires or "not soon",
+            _number(one.per_hour),
+            _number(one.hours),
+            _number(one.total),
+            one.against or ("taken" if one.size == taken else "could be had"),
+        ]
+        for one in report.candidates
+    ]
+    return ["## Candidates", table([*head, "verdict"], rows)]
+
+
+def _yes(value: bool | None) -> str:
+    return "unknown" if value is None else "yes" if value else "no"
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
 
 
 def verdict(report: PlanReport) -> str:

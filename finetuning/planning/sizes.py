@@ -51,7 +51,7 @@ def settle_compute(
 ) -> ComputeChoice:
     """Return the cluster's choice with a size, and with the tiers that there are."""
     settled = choice
-    if not choice.size and choice.uses_cluster:
+    if not choice.size and not choice.candidates and choice.uses_cluster:
         found = facts.clusters.get(choice.name)
         candidates = Candidates(
             "Training",

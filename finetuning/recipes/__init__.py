@@ -78,6 +78,8 @@ class Recipe:
     #: The component's output with the fine-tuned model, and the job's name for it.
     component_output: str
     job_output: str
+    #: The component's output in which it keeps its checkpoints while it trains.
+    checkpoints: str
     splits: Splits
     #: Inputs that take a split's file, and which split.
     files: Mapping[str, str]
@@ -100,6 +102,8 @@ class Recipe:
     answer: Callable[[str], str]
     #: What the component's own checks refuse, minutes into the job.
     refusals: Callable[[Mapping[str, Scalar]], Iterable[Refusal]]
+    #: What the component does with these values that somebody may not want, and what to change.
+    doubts: Callable[[Mapping[str, Scalar]], Iterable[Refusal]] = lambda _: ()
     least: Mapping[str, Least] = field(default_factory=dict)
     #: What is usual: a value outside is warned of, not refused.
     usual: Mapping[str, Usual] = field(default_factory=dict)

@@ -71,6 +71,20 @@ def refusals(values: Mapping[str, Scalar]) -> Iterator[Refusal]:
         )
 
 
+def doubts(values: Mapping[str, Scalar]) -> Iterator[Refusal]:
+    """Yield what keeps the best checkpoint from being found, and what to change.
+
+    The published component saves a checkpoint at every evaluation, and its output is the best of
+    them (azureml-acft-accelerator, callbacks: ShouldSaveCheckpointOnEvaluate).
+    """
+    if values.get("evaluation_strategy") == "disable":
+        yield (
+            "Nothing is evaluated while it trains (evaluation_strategy is 'disable'): no best "
+            "checkpoint is kept, and overfitting is not seen.",
+            "Set evaluation_strategy to epoch or steps.",
+        )
+
+
 def _has_evaluation_step(values: Mapping[str, Scalar]) -> bool:
     given = (values.get("eval_steps", 0), values.get("evaluation_steps_interval", 0))
     return any(isinstance(steps, int | float) and steps > 0 for steps in given)
@@ -117,6 +131,7 @@ RECIPE = Recipe(
     gpus_input="number_of_gpu_to_use_finetuning",
     component_output="mlflow_model_folder",
     job_output="trained_model",
+    checkpoints="pytorch_model_folder",
     splits=Splits(train="train_sft", test="test_sft", asked="test_gen"),
     files={"train_file_path": "train_sft", "test_file_path": "test_sft"},
     cut_splits=Splits(train="train", test="test", asked="test", validation="validation"),
@@ -165,6 +180,7 @@ RECIPE = Recipe(
         "early_stopping_patience": Least(1, "apply_early_stopping", "true"),
     },
     refusals=refusals,
+    doubts=doubts,
     # Ours, wide on purpose: a hundred times what the cards of the catalogue recommend and more. A
     # slip of three digits is outside, an unusual wish is not.
     usual={

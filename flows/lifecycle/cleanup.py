@@ -137,6 +137,10 @@ class Guard:
         """Return for how long the job may go on before the budget can be passed."""
         return math.inf if self.spending is None else self.spending.seconds_left()
 
+    def spent(self) -> float | None:
+        """Return what the run has cost as far as the last look knows; None where nobody counts."""
+        return None if self.spending is None else self.spending.spent
+
     def report_spending(self) -> None:
         """Report what has been spent up to now; a report that fails is only said."""
         if self.spending is None:

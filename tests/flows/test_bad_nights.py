@@ -56,7 +56,9 @@ def test_a_job_that_does_not_come_back_is_cancelled_and_named(
     stage.add_fault(kind="not_responding", step="chat_completion_finetune", seconds=60)
     limits = night.deadlines.model_copy(update={"not_responding_minutes": 0.02})
 
-    state = ended(night.model_copy(update={"deadlines": limits}))
+    once = night.recovery.model_copy(update={"max_attempts": 1})
+
+    state = ended(night.model_copy(update={"deadlines": limits, "recovery": once}))
 
     assert state.is_failed()
     assert "did not come back within 0.02 minutes and is cancelled" in str(state.message)

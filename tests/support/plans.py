@@ -8,8 +8,16 @@ from finetuning.azure import naming
 from finetuning.form.key import asked_tags
 from finetuning.form.results import Foundation
 from finetuning.form.run import FineTune
-from finetuning.planning.plan import ComputePlan, JobPlan, Plan, Registration, Serving
+from finetuning.planning.plan import (
+    ComputePlan,
+    JobPlan,
+    Plan,
+    RecoveryPlan,
+    Registration,
+    Serving,
+)
 from finetuning.planning.prices import Nodes
+from finetuning.training.causes import ACCUMULATION, RESUME, ROWS
 from tests.support.runs import names
 
 MODEL = Foundation(name="Phi-4", version="8", id="azureml://a-model")
@@ -43,6 +51,9 @@ def plan_of(run: FineTune, **job: Any) -> Plan:
         serving=Serving(endpoint=made.endpoint, choice=run.endpoint, nodes=serving),
         test=run.test,
         waiting=run.waiting,
+        stop_when=run.stop_when,
+        hopeless=run.hopeless,
+        recovery=RecoveryPlan(choice=run.recovery, declared=[RESUME, ROWS, ACCUMULATION]),
         estimate=None,
         budget=run.limit,
         default_budget=run.budget is None,

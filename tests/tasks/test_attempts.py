@@ -19,7 +19,7 @@ from finetuning.azure.service_errors import state_text
 from finetuning.azure.settings import Settings, load_settings
 from finetuning.errors import KeyTaken
 from finetuning.form.context import RunContext
-from finetuning.form.results import SubmittedJob
+from finetuning.form.results import Remedy, SubmittedJob
 from finetuning.form.run import Deadlines, FineTune
 from finetuning.planning.plan import Plan
 from flows.lifecycle.cleanup import clean_up, made_by
@@ -54,13 +54,16 @@ class Run:
             retries=retries,
         )
 
-    def submit(self, retries: int = 0, owner: str = MINE) -> SubmittedJob:
-        """What a run that was retried so often submits or adopts."""
+    def submit(
+        self, retries: int = 0, owner: str = MINE, remedy: Remedy | None = None
+    ) -> SubmittedJob:
+        """What a run that was retried so often, or recovers so, submits or adopts."""
         return submitting(
             self.context(retries, owner),
             self.plan,
             self.cluster,
             {"train_sft": self.file, "test_sft": self.file},
+            remedy,
         )
 
     def cancel(self, job: str) -> None:
@@ -76,9 +79,13 @@ class Run:
 
 @flow
 def submitting(
-    context: RunContext, plan: Plan, cluster: str, files: dict[str, str]
+    context: RunContext,
+    plan: Plan,
+    cluster: str,
+    files: dict[str, str],
+    remedy: Remedy | None = None,
 ) -> SubmittedJob:
-    return submit_training(context, plan, cluster, files)
+    return submit_training(context, plan, cluster, files, remedy)
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +146,29 @@ def test_a_retry_that_is_restarted_adopts_its_own_attempt_however_that_ended(run
 
     assert (going_on.name, going_on.adopted) == (second, True)
     assert (ended.name, ended.adopted, ended.status) == (second, True, "Canceled")
+
+
+def test_a_remedy_is_followed_once_and_said_on_the_job(run: Run) -> None:
+    changes = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2}
+    remedy = Remedy(after=run.first, cause="out of memory", changes=changes)
+
+    second = run.submit(remedy=remedy)
+    again = run.submit(remedy=remedy)  # by a process that did not know of the first
+    restarted = run.submit()
+
+    assert (second.name, second.adopted) == (f"{run.first}-2", False)
+    assert second.begun == run.submit().begun != second.created
+    for found in (again, restarted):
+        assert (found.name, found.adopted) == (second.name, True)
+        assert (found.cause, found.changes) == ("out of memory", changes)
+
+
+def test_a_job_that_goes_on_is_not_followed_by_a_remedy_of_another(run: Run) -> None:
+    second = run.submit(remedy=Remedy(after=run.first, cause="transient"))
+
+    found = run.submit(remedy=Remedy(after=second.name, cause="transient"))
+
+    assert (found.name, found.adopted) == (second.name, True)
 
 
 def test_never_are_there_two_at_a_time(run: Run) -> None:

@@ -50,3 +50,9 @@ def bound_outputs(body: dict[str, Any], node: dict[str, Any]) -> dict[str, str]:
         if match and match["name"] in (body.get("outputs") or {}):
             bound[match["name"]] = inner
     return bound
+
+
+def output_places(body: dict[str, Any]) -> dict[str, str]:
+    """Where the job wants its outputs, of those for which it says so."""
+    outputs = body.get("outputs") or {}
+    return {name: str(about["uri"]) for name, about in outputs.items() if (about or {}).get("uri")}

@@ -6,6 +6,7 @@ user's, job or step, has it as ``command`` (see ``commands``). ARM shows the fir
 (``arm_job``), run history shows both (``run``, ``run_details``). Times are unix seconds.
 """
 
+import json
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -182,6 +183,15 @@ def metrics_file(jobs: Path, record: Record) -> Path:
     return step_folder(jobs, record) / "metrics.jsonl"
 
 
+def last_step(metrics: Path) -> int:
+    """The newest step in a metrics file; 0 before there is one."""
+    try:
+        whole = metrics.read_text(encoding="utf-8").rpartition("\n")[0]
+        return int(json.loads(whole.rpartition("\n")[2])["step"])
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
 def output_uri(job: str, output: str) -> str:
     """Where a job's named output is, as the service tells it."""
     return f"azureml://datastores/{OUTPUTS}/paths/azureml/{job}/{output}/"
@@ -208,7 +218,10 @@ def arm_job(record: Record, studio: str, tracking: str) -> dict[str, Any]:
     }
     places |= {**record.get("bound", {}), **record["outputs"]}
     outputs = {
-        name: {**about, "uri": places.get(name, output_uri(record["name"], name))}
+        name: {
+            **about,
+            "uri": places.get(name) or about.get("uri") or output_uri(record["name"], name),
+        }
         for name, about in (body.get("outputs") or {}).items()
     }
     if record.get("command"):  # what the program left in its folder, and its log

@@ -21,7 +21,7 @@ NODE_FIELDS = (
     "identity", "queue_settings", "services",
 )  # fmt: skip
 SETTINGS = ("on_init", "on_finalize")
-OUTPUT_FIELDS = ("uri", "assetName", "assetVersion", "autoDeleteSetting", "pathOnCompute")
+OUTPUT_FIELDS = ("assetName", "assetVersion", "autoDeleteSetting", "pathOnCompute")
 COMPUTE_ID = re.compile(r"(?:azureml:|.*/computes/)?(?P<name>[^/:]+)", re.IGNORECASE)
 
 

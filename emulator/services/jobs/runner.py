@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 STD_LOG = "user_logs/std_log.txt"
 EXECUTION_LOG = "logs/azureml/executionlogs.txt"
+#: The output in which the published component keeps its checkpoints while it trains.
+CHECKPOINTED = "pytorch_model_folder"
 LOOK_EVERY_S = 0.5  # at a running step's metrics file
 
 
@@ -205,7 +207,7 @@ class Runner:
         for step, child in zip(STEPS, self.children(name), strict=True):
             await self._step(record, step, child, plan)
         await asyncio.to_thread(self._publish, record, plan)
-        outputs = {output: records.output_uri(name, output) for output in record["bound_outputs"]}
+        outputs = {output: self._place(record, output) for output in record["bound_outputs"]}
         self._set(name, outputs=outputs)
 
     async def _plan(self, record: Record) -> Plan:
@@ -273,9 +275,13 @@ class Runner:
         if folder.exists() and not _resumes(plan):
             await asyncio.to_thread(shutil.rmtree, folder)
         folder.mkdir(parents=True, exist_ok=True)
+        if fault := self.faults.take("service_fails", step.name):
+            failure = records.error("ServiceError", str(fault["message"]), self.location)
+            raise StepFailed(child["name"], failure)
         document = folder / "spec.json"
-        document.write_text(json.dumps(spec(plan.parameters, plan.paths, plan.outputs), indent=1))
-        argv = self._argv(step, document, folder)
+        paths = {**plan.paths, **self._checkpoints(child, step)}
+        document.write_text(json.dumps(spec(plan.parameters, paths, plan.outputs), indent=1))
+        argv = self._argv(step, document, folder, plan)
         running = await self.processes.start(
             f"{child['root']}/{step.name}", argv, cwd=folder, log=self.log_path(child)
         )
@@ -284,6 +290,24 @@ class Runner:
         finally:
             await running.stop()
         return None if preempted else await running.wait()
+
+    def _checkpoints(self, child: Record, step: Step) -> dict[str, str]:
+        """Where the step keeps its checkpoints: in its output, if the job says where that is.
+
+        Then they outlive the job, and the next one with the same place finds them.
+        """
+        job = self._record(child["root"])
+        for output, inner in job["bound_outputs"].items():
+            if inner == step.output == CHECKPOINTED and output in job.get("output_places", {}):
+                place = self.locations.path(self._place(job, output))
+                place.mkdir(parents=True, exist_ok=True)
+                return {"checkpoint_folder": str(place)}
+        return {}
+
+    def _place(self, job: Record, output: str) -> str:
+        """Where a job's output goes: as it says, or where the service puts it."""
+        given = job.get("output_places", {}).get(output)
+        return str(given or records.output_uri(job["name"], output))
 
     # -- commands
 
@@ -397,8 +421,8 @@ class Runner:
 
     # -- a program that runs
 
-    def _argv(self, step: Step, document: Path, folder: Path) -> list[str]:
-        fault = self.faults.take("step_fails", step.name)
+    def _argv(self, step: Step, document: Path, folder: Path, plan: Plan) -> list[str]:
+        fault = self.faults.take("step_fails", step.name) or self._out_of_memory(step, plan)
         if fault:  # a program of its own, so that the status still comes from an exit code
             said = str(fault.get("message") or f"Step {step.name} was told to fail.")
             return [sys.executable, "-c", "import sys; sys.exit(sys.argv[1])", said]
@@ -411,6 +435,15 @@ class Runner:
             "--out",
             str(folder),
         ]
+
+    def _out_of_memory(self, step: Step, plan: Plan) -> dict[str, Any] | None:
+        """The words of a training whose batch the GPU has no room for, if a fault says so."""
+        if step.output != CHECKPOINTED:
+            return None
+        rows = int(plan.parameters.get("per_device_train_batch_size") or 1)
+        fault = self.faults.take("out_of_memory", step.name, rows=rows)
+        said = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+        return {**fault, "message": said} if fault else None
 
     async def _watch(self, running: Running, child: Record, limit: float | None = None) -> bool:
         """Follow the program's metrics until it ends; whether its node was taken before that.
@@ -426,8 +459,10 @@ class Runner:
                     raise TimedOut
                 await asyncio.wait([ended], timeout=min(LOOK_EVERY_S, left))
                 seen = self._tell_metrics(child, seen)
-                if running.running and self._preempted(child):
-                    return True
+                if running.running:
+                    self._lose_node(child)
+                    if self._preempted(child):
+                        return True
                 await self._lose_contact(running, child)
         finally:
             ended.cancel()
@@ -467,7 +502,22 @@ class Runner:
 
     def _preempted(self, child: Record) -> bool:
         name = child["step"] or child["name"]
-        return bool(child["low_priority"] and self.faults.take("preempted", name))
+        done = self._done(child)
+        return bool(child["low_priority"] and self.faults.take("preempted", name, done=done))
+
+    def _lose_node(self, child: Record) -> None:
+        """Fail the step whose node is taken away for good, if a fault says so.
+
+        A pipeline's step is not always queued again: its job then fails with this error
+        (https://github.com/MicrosoftDocs/azure-docs/issues/66288). Raises StepFailed.
+        """
+        name = child["step"] or child["name"]
+        if self.faults.take("node_lost", name, done=self._done(child)):
+            text = "AzureMLCompute job failed. PreemptionError: Nodes of this job got pre-empted."
+            raise StepFailed(child["name"], records.error("UserError", text, self.location))
+
+    def _done(self, child: Record) -> int:
+        return records.last_step(records.metrics_file(self.folder, child))
 
     # -- how it ends
 
@@ -509,10 +559,11 @@ class Runner:
             source = plan.outputs.get(inner)
             if source is None or not source.is_dir():
                 raise FileNotFoundError(f"no step made the output {inner}")
-            target = self.storage.path(records.OUTPUTS, f"azureml/{record['name']}/{output}")
-            shutil.rmtree(target, ignore_errors=True)
+            target = self.locations.path(self._place(record, output))
+            if output not in record.get("output_places", {}):
+                shutil.rmtree(target, ignore_errors=True)
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(source, target, copy_function=os.link)  # weights are large
+            shutil.copytree(source, target, copy_function=_link, dirs_exist_ok=True)
 
     def _tidy(self, name: str) -> None:
         """Drop the steps' working folders, but not what explains them: specs and metrics."""
@@ -555,6 +606,12 @@ class Runner:
 
     def _step_folder(self, child: Record) -> Path:
         return records.step_folder(self.folder, child)
+
+
+def _link(source: str, target: str) -> None:
+    """Put a file there without copying it: weights are large."""
+    Path(target).unlink(missing_ok=True)
+    os.link(source, target)
 
 
 def log_name(record: Record) -> str:

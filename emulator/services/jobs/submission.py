@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulator.services.compute.nodes import SERVERLESS
-from emulator.services.jobs.inputs import addresses, bound_outputs, literals, node_inputs
+from emulator.services.jobs.inputs import (
+    addresses,
+    bound_outputs,
+    literals,
+    node_inputs,
+    output_places,
+)
 from emulator.services.jobs.records import (
     MUTABLE,
     Record,
@@ -135,6 +141,7 @@ def submission(
     job["parameters"] = parameters(component, literals(inputs))
     job["addresses"] = addresses(inputs)
     job["bound_outputs"] = bound_outputs(body, node)
+    job["output_places"] = output_places(body)
     return Submission(job, steps)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Coroutine
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 import pytest
 
 from emulator.services.jobs.steps import STEPS
-from emulator.services.jobs.submission import Refused, edited, updated
-from tests.emulator.support.job_stand_ins import bench, body
+from emulator.services.jobs.submission import Refused, edited, submission, updated
+from tests.emulator.support.job_stand_ins import COMPONENT, WORKSPACE, bench, body
 from tests.emulator.support.waiting import reached
 
 ALL_COMPLETED = ["Completed"] * 5
@@ -219,6 +220,95 @@ def test_a_pre_empted_low_priority_step_is_queued_again_and_completes(tmp_path):
 
             assert job["status"] == "Completed"
             assert "pre-empted" in b.runner.log_path(job).read_text()
+
+    run(work())
+
+
+def failed_with(tmp_path, fault: dict[str, Any], **inputs: Any) -> str:
+    """The error of the step that a fault made fail."""
+
+    async def work() -> str:
+        async with bench(tmp_path) as b:
+            b.hold("finetune")
+            b.faults.add(fault)
+            b.put(**inputs)
+            await b.runner.submit("j")
+            job = await b.ended()
+
+            assert job["status"] == "Failed"
+            assert b.runner.processes.alive() == []
+            inner = job["error"]["error"]["details"][0]
+            return f"{inner['code']}: {inner['message']}"
+
+    return str(run(work()))
+
+
+def test_a_node_that_is_lost_for_good_fails_the_step_once_it_has_trained_so_far(tmp_path):
+    fault = {"kind": "node_lost", "step": "chat_completion_finetune", "after": 2}
+
+    assert failed_with(tmp_path, fault).startswith("UserError: AzureMLCompute job failed. Preempt")
+
+
+def test_a_node_is_not_lost_before_its_training_is_so_far(tmp_path):
+    async def work() -> None:
+        async with bench(tmp_path) as b:
+            b.faults.add({"kind": "node_lost", "after": 3})  # the stand-in logs steps 0 to 2
+            b.put()
+            await b.runner.submit("j")
+
+            assert (await b.ended())["status"] == "Completed"
+
+    run(work())
+
+
+def test_a_batch_that_memory_has_no_room_for_ends_the_training_and_a_smaller_one_does_not(tmp_path):
+    fault = {"kind": "out_of_memory", "rows": 2, "times": 0}
+
+    assert "CUDA out of memory" in failed_with(
+        tmp_path / "large", fault, per_device_train_batch_size="4"
+    )
+
+    async def work() -> None:
+        async with bench(tmp_path / "small") as b:
+            b.faults.add(fault)
+            b.put(per_device_train_batch_size="2")
+            await b.runner.submit("j")
+
+            assert (await b.ended())["status"] == "Completed"
+
+    run(work())
+
+
+def test_a_service_that_fails_begins_no_program(tmp_path):
+    fault = {"kind": "service_fails", "step": "chat_completion_model_import", "message": "busy"}
+
+    assert failed_with(tmp_path, fault) == "ServiceError: busy"
+    assert not (tmp_path / "workloads" / "model_import.started").exists()
+
+
+def test_an_output_goes_where_the_job_says_and_what_is_there_already_stays(tmp_path):
+    place = "azureml://datastores/workspaceblobstore/paths/fine-tune/k/checkpoints"
+
+    async def work() -> None:
+        async with bench(tmp_path) as b:
+            kept = b.runner.locations.path(place) / "checkpoint-3" / "state.pt"
+            kept.parent.mkdir(parents=True)
+            kept.write_text("of an earlier job")
+            properties = body()
+            properties["outputs"]["checkpoints"] = {"jobOutputType": "uri_folder", "uri": place}
+            properties["jobs"]["step"]["outputs"]["pytorch_model_folder"] = {
+                "value": "${{parent.outputs.checkpoints}}", "type": "literal",
+            }  # fmt: skip
+            made = submission(WORKSPACE, "j", properties, COMPONENT, b.clusters, time.time())
+            for record in (*made.steps, made.job):
+                b.runner.jobs.put(record)
+            await b.runner.submit("j")
+            job = await b.ended()
+
+            assert job["outputs"]["checkpoints"] == place
+            assert kept.read_text() == "of an earlier job"
+            spec = json.loads((kept.parents[1] / "spec.json").read_text())
+            assert spec["paths"]["checkpoint_folder"] == str(kept.parents[1])
 
     run(work())
 

@@ -36,6 +36,7 @@ COMPONENT = {
         "train_file_path": {"type": "uri_file", "optional": "true"},
         "learning_rate": {"type": "number", "optional": "true", "default": "2e-05"},
         "num_train_epochs": {"type": "integer", "optional": "true", "default": "1"},
+        "per_device_train_batch_size": {"type": "integer", "optional": "true", "default": "1"},
         "compute_model_import": {"type": "string", "optional": "true", "default": "serverless"},
         "compute_preprocess": {"type": "string", "optional": "true", "default": "serverless"},
         "resume_from_checkpoint": {"type": "boolean", "optional": "true", "default": "false"},

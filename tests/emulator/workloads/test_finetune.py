@@ -220,6 +220,26 @@ def test_early_stopping_goes_back_to_the_best_weights(train: Train) -> None:
     assert ran.weights() == ran.weights(f"checkpoints/checkpoint-{best}")
 
 
+def test_a_training_that_got_worse_keeps_its_best_weights_however_it_ended(train: Train) -> None:
+    ran = train(
+        learning_rate=0.3, num_train_epochs=4, lr_scheduler_type="constant", save_total_limit=1
+    )
+    evaluated = ran.curve("eval_loss")
+    best = min(evaluated, key=lambda one: one[1])[0]
+
+    assert best < evaluated[-1][0] == 12
+    assert ran.weights() == ran.weights(f"checkpoints/checkpoint-{best}")
+
+
+def test_a_checkpoint_that_cannot_be_read_is_said(train: Train) -> None:
+    first = train(max_steps=1)
+    (first.out / "checkpoints" / "checkpoint-1" / "state.pt").write_bytes(b"half a file")
+
+    ran = train(out=first.out, resume_from_checkpoint="true", fails=True)
+
+    assert "Can't find a valid checkpoint at checkpoint-1" in ran.log
+
+
 @pytest.mark.parametrize(("limit", "kept"), [(-1, [1, 2, 3]), (2, [2, 3]), (1, [3])])
 def test_save_total_limit_bounds_the_checkpoints(train: Train, limit: int, kept: list[int]) -> None:
     ran = train(save_total_limit=limit, evaluation_strategy="steps", eval_steps=1)

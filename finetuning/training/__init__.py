@@ -1,0 +1,1 @@
+"""A training while it goes on: its curve, when it is hopeless, why it fails."""
