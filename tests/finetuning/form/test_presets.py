@@ -22,7 +22,7 @@ def said(**run: Any) -> str:
 
 
 def test_the_default_comes_first_and_every_preset_makes_a_whole_run() -> None:
-    assert shipped_presets() == ["phi-4", "gpt-oss-20b", "phi-3-mini"]
+    assert shipped_presets() == ["phi-4", "gpt-oss-20b", "laptop", "phi-3-mini"]
     for name in shipped_presets():
         run = FineTune(preset=name)
         assert run.by_preset() and run.model.name and run.data.dataset
