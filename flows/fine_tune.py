@@ -43,9 +43,9 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
         connect(context, again=context.begun_before)
         plan = guard.follow(settle_plan(context, run))  # every gate; an error creates nothing
         tell_of_retirement(plan)
-        trained = train(context, plan, guard, then_serve=True)
-        served = serve(context, plan, trained, guard)
-        verdict = judge(context, plan, trained, guard)
+        trained = guard.note(train(context, plan, guard, then_serve=True))
+        served = guard.note(serve(context, plan, trained, guard))
+        verdict = guard.note(judge(context, plan, trained, guard))
     result = Result(**dict(trained), **dict(served), verdict=verdict)
     record_lineage(context.settings, result)
     return publish_result(result)
