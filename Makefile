@@ -28,10 +28,10 @@ $(READY): pyproject.toml requirements.lock
 	touch $@
 
 demo: $(READY)  ## the whole fine-tune against the emulator, and what came of it
-	$(BIN)/python -m deployments.demo
+	$(BIN)/fine-tune demo
 
 up: $(READY)  ## the whole system stays up; press Run on 127.0.0.1:4200 (ARGS="--port 4300")
-	$(BIN)/python -m deployments.up $(ARGS)
+	$(BIN)/fine-tune up $(ARGS)
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
@@ -48,10 +48,10 @@ format: $(READY)  ## put the code into its form
 	$(BIN)/ruff check --fix
 
 plan: $(READY)  ## what a run would create and cost (ARGS="--data.percentage 1", ARGS=--help)
-	$(BIN)/python -m flows.plan $(ARGS)
+	$(BIN)/fine-tune plan $(ARGS)
 
 reap: $(READY)  ## delete what no living run owns (ARGS=--dry-run only says so)
-	$(BIN)/python -m flows.reap $(ARGS)
+	$(BIN)/fine-tune reap $(ARGS)
 
 bench: $(READY)  ## the flow against the tutorial, its limit and Prefect; 20 minutes
 	@failed=; for group in $(BENCHMARKS); do \

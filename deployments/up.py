@@ -53,10 +53,10 @@ PRESET = "laptop"
 RUN = "fine-tune/run"
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], program: str = "python -m deployments.up") -> int:
     """Stay up until Ctrl-C or SIGTERM; afterwards nothing of it runs."""
     parser = argparse.ArgumentParser(
-        prog="python -m deployments.up",
+        prog=program,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -17,13 +17,11 @@ from finetuning.planning import run_report
 from finetuning.planning.findings import Finding
 from finetuning.planning.plan import PlanReport
 from finetuning.planning.report import as_markdown, parameter_rows, verdict
-from finetuning.planning.run_report import RunReport
+from finetuning.planning.run_report import REPORT_INPUT, RunReport
 from tasks.kept_results import result_storage
 from tasks.step import REPEATED, azure_step
 
 REPORT = Path("var/plan/report.json")
-#: Under which key a run's report is kept at Prefect's server, as JSON.
-REPORT_INPUT = "fine-tune-report"
 
 
 @task(name="Publish the plan", cache_policy=NO_CACHE, **REPEATED)

@@ -24,6 +24,8 @@ from finetuning.planning.spending import TRAINING, Actual
 
 #: How a run may have ended.
 Outcome = Literal["completed", "failed", "cancelled"]
+#: Under which key of the flow run a report is kept at Prefect's server, as JSON.
+REPORT_INPUT = "fine-tune-report"
 #: Characters of a text that are shown, and answers of each kind.
 SHOWN, ANSWERS = 300, 2
 
