@@ -11,7 +11,7 @@ BENCHMARKS ?= imports overhead wall growth waiting
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo up test check format plan reap bench bench-data bench-gate faults audit deploy screenshots blocks \
+.PHONY: help setup demo up test check format plan reap bench bench-data bench-gate faults audit deploy screenshots reference blocks \
 	automations lock clean
 .DEFAULT_GOAL := help
 
@@ -78,6 +78,9 @@ deploy: $(READY)  ## the deployments of prefect.yaml on the server of PREFECT_AP
 
 screenshots: $(READY)  ## the pictures of the documents, by the test of the UI
 	SCREENSHOTS=docs/images $(BIN)/python -m pytest -m browser tests/deployments
+
+reference: $(READY)  ## docs/reference.md, from the types
+	$(BIN)/python -m commands.reference
 
 blocks: $(READY)  ## register the Prefect blocks
 	$(BIN)/prefect block register --module tasks.blocks

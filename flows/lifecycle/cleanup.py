@@ -93,7 +93,8 @@ class Guard:
 
     def note(self, found: Noted) -> Noted:
         """Keep what a step brought back for the run's report, and return it."""
-        self.noted.append(found)
+        if found is not None:
+            self.noted.append(found)
         return found
 
     def follow(self, plan: Plan) -> Plan:
@@ -112,7 +113,9 @@ class Guard:
     def begin_endpoint(self) -> PrefectFuture[str]:
         """Begin to create the endpoint, once; without a deployment it costs nothing."""
         if self._endpoint is None:
-            self._endpoint = create_endpoint.submit(self.context, self.made.endpoint)
+            self._endpoint = create_endpoint.submit(
+                self.context, self.made.endpoint, wait_for=self.noted[-1:]
+            )
             self.begun.append(self._endpoint)
         return self._endpoint
 
@@ -174,7 +177,7 @@ def guarded(context: RunContext, run: FineTune) -> Iterator[Guard]:
     try:
         yield guard
         if not run.endpoint.keep:
-            delete_endpoint(context, guard.made.endpoint)
+            delete_endpoint(context, guard.made.endpoint, wait_for=guard.noted[-1:])
     except KeyTaken as taken:  # what bears the names is another run's, and so is what it costs
         report_end(guard.noted, taken, [])
         raise
