@@ -73,7 +73,8 @@ def _of_the_example() -> Iterator[list[str]]:
 
 def _sections(part: type[BaseModel], place: str, title: str) -> Iterator[str]:
     """Yield a part of the form: its own fields as a table, then the groups below it."""
-    own, groups = [], []
+    own: list[list[str]] = []
+    groups: list[tuple[type[Choice], str]] = []
     for name, field in part.model_fields.items():
         group = field.default_factory
         if isinstance(group, type) and issubclass(group, Choice):
@@ -89,7 +90,7 @@ def _sections(part: type[BaseModel], place: str, title: str) -> Iterator[str]:
         yield from _sections(group, below, f"`{below.rstrip('.')}`")
 
 
-def _optional_group(field: FieldInfo) -> type[BaseModel] | None:
+def _optional_group(field: FieldInfo) -> type[Choice] | None:
     if get_origin(field.annotation) is dict:
         return None
     classes = [one for one in get_args(field.annotation) if isinstance(one, type)]
@@ -126,13 +127,13 @@ def _type(annotation: Any) -> str:
 
 def _bound(rule: Any) -> str | None:
     if isinstance(rule, Ge):
-        return f"at least {rule.ge:g}"  # type: ignore[str-format]
+        return f"at least {rule.ge:g}"
     if isinstance(rule, Gt):
-        return f"above {rule.gt:g}"  # type: ignore[str-format]
+        return f"above {rule.gt:g}"
     if isinstance(rule, Le):
-        return f"at most {rule.le:g}"  # type: ignore[str-format]
+        return f"at most {rule.le:g}"
     if isinstance(rule, Lt):
-        return f"below {rule.lt:g}"  # type: ignore[str-format]
+        return f"below {rule.lt:g}"
     if isinstance(rule, MaxLen):
         return f"at most {rule.max_length} long"
     if isinstance(rule, MinLen):
@@ -144,7 +145,7 @@ def _bound(rule: Any) -> str | None:
 def _default(field: FieldInfo) -> str:
     if field.json_schema_extra is left_open:
         return "the preset's"
-    default = field.get_default(call_default_factory=not field.default_factory_takes_validated_data)
+    default = field.get_default(call_default_factory=True, validated_data={})
     if default is PydanticUndefined:
         return "required"
     if default in (None, "", {}, ()) or isinstance(default, BaseModel):

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+from prefect import State
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowFilter,
@@ -23,7 +24,7 @@ from prefect.client.schemas.filters import (
     LogFilterFlowRunId,
 )
 from prefect.client.schemas.objects import FlowRun, Log
-from prefect.client.schemas.responses import SetStateStatus
+from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
 from prefect.client.schemas.sorting import FlowRunSort, LogSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
@@ -189,7 +190,8 @@ def cancel(wanted: str, *, wait: bool) -> dict[str, Any]:
         run = find_run(client, wanted)
         if run.state is not None and run.state.is_final():
             sys.exit(f"Run {run.id} has ended already: {run.state.name}.")
-        answer = client.set_flow_run_state(run.id, Cancelling())
+        cancelling: State[Any] = Cancelling()
+        answer: OrchestrationResult[Any] = client.set_flow_run_state(run.id, cancelling)
         if answer.status != SetStateStatus.ACCEPT:
             reason = getattr(answer.details, "reason", answer.status.value)
             sys.exit(f"Run {run.id} was not cancelled: {reason}.")

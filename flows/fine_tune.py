@@ -41,10 +41,8 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
     context = run_context()
     with guarded(context, run) as guard:
         region = connect(context, again=context.begun_before)
-        settled = settle_plan(
-            context, run, wait_for=[region]
-        )  # every gate; an error creates nothing
-        plan = guard.follow(settled)
+        # every gate; an error creates nothing
+        plan = guard.follow(settle_plan(context, run, wait_for=[region]))
         tell_of_retirement(plan)
         trained = guard.note(train(context, plan, guard, then_serve=True))
         served = guard.note(serve(context, plan, trained, guard))
@@ -60,7 +58,7 @@ def train(context: RunContext, plan: Plan, guard: Guard, *, then_serve: bool = F
     ``then_serve``: begin the endpoint, which costs nothing without a deployment, while the job
     trains.
     """
-    compute = ensure_compute.submit(context, plan.compute, wait_for=[plan])
+    compute = ensure_compute.submit(context, plan.compute, wait_for=[plan], return_state=False)
     prepared = preparation(plan.data).submit(plan.data, context.settings, plan.content)
     checked = check_prepared_data.submit(prepared, plan)
     suites = settle_suites.submit(context, plan, prepared) if plan.evaluation else None
@@ -76,7 +74,9 @@ def train(context: RunContext, plan: Plan, guard: Guard, *, then_serve: bool = F
         guard.begin_endpoint()
     suspend_while_training(context, plan, job, guard)
     job = wait_for_training(context, job, guard.watch)
-    metrics = review_metrics.submit(context, plan.job.experiment, job.name, wait_for=[job])
+    metrics = review_metrics.submit(
+        context, plan.job.experiment, job.name, wait_for=[job], return_state=False
+    )
     registered = register_model(context, plan, job.name, wait_for=[job])
     return Trained(
         model=plan.job.model,

@@ -114,7 +114,7 @@ class Guard:
         """Begin to create the endpoint, once; without a deployment it costs nothing."""
         if self._endpoint is None:
             self._endpoint = create_endpoint.submit(
-                self.context, self.made.endpoint, wait_for=self.noted[-1:]
+                self.context, self.made.endpoint, wait_for=self.noted[-1:], return_state=False
             )
             self.begun.append(self._endpoint)
         return self._endpoint
