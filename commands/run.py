@@ -6,8 +6,8 @@ import json
 import sys
 from typing import Any
 
+from prefect import State
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.states import State
 
 from commands.exit_codes import DONE, of_state
 from commands.runs import described, line, read_report, server, show
@@ -64,7 +64,7 @@ def attached(command: Command) -> int:
     with server() as client:
         from flows.fine_tune import fine_tune
 
-        state: State[Any] = fine_tune(command.run, return_state=True)  # type: ignore[call-overload]
+        state: State[Any] = fine_tune(command.run, return_state=True)
         run = state.state_details.flow_run_id
         found = read_report(client, run) if run else None
     if "json" in command.flags:
