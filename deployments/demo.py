@@ -22,7 +22,7 @@ from deployments.local_stack import (
     VAR,
     emulator,
     free_port,
-    need_checkout,
+    need_emulator,
     prefect_server,
     summary,
 )
@@ -34,7 +34,7 @@ def main(argv: list[str], program: str = "python -m deployments.demo") -> int:
     """Run the demo; the exit code."""
     parser = argparse.ArgumentParser(prog=program, description=__doc__)
     parser.parse_args(argv)  # it takes none
-    need_checkout()
+    need_emulator("smollm2")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir(parents=True)

