@@ -13,6 +13,7 @@ COPY flows flows
 COPY tasks tasks
 COPY finetuning finetuning
 COPY deployments deployments
+COPY commands commands
 RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --constraint requirements.lock --editable '.[pools]'
 

@@ -12,7 +12,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
 .PHONY: help setup demo up test soak check format plan reap bench bench-data bench-gate \
-	bench-goodput faults audit deploy screenshots blocks \
+	bench-goodput faults audit deploy screenshots reference blocks \
 	automations lock clean
 .DEFAULT_GOAL := help
 
@@ -29,10 +29,10 @@ $(READY): pyproject.toml requirements.lock
 	touch $@
 
 demo: $(READY)  ## the whole fine-tune against the emulator, and what came of it
-	$(BIN)/python -m deployments.demo
+	$(BIN)/fine-tune demo
 
 up: $(READY)  ## the whole system stays up; press Run on 127.0.0.1:4200 (ARGS="--port 4300")
-	$(BIN)/python -m deployments.up $(ARGS)
+	$(BIN)/fine-tune up $(ARGS)
 
 test: $(READY)  ## all tests but those of make soak
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
@@ -52,10 +52,10 @@ format: $(READY)  ## put the code into its form
 	$(BIN)/ruff check --fix
 
 plan: $(READY)  ## what a run would create and cost (ARGS="--data.percentage 1", ARGS=--help)
-	$(BIN)/python -m flows.plan $(ARGS)
+	$(BIN)/fine-tune plan $(ARGS)
 
 reap: $(READY)  ## delete what no living run owns (ARGS=--dry-run only says so)
-	$(BIN)/python -m flows.reap $(ARGS)
+	$(BIN)/fine-tune reap $(ARGS)
 
 bench: $(READY)  ## the flow against the tutorial, its limit and Prefect; 20 minutes
 	@failed=; for group in $(BENCHMARKS); do \
@@ -85,6 +85,9 @@ deploy: $(READY)  ## the deployments of prefect.yaml on the server of PREFECT_AP
 
 screenshots: $(READY)  ## the pictures of the documents, by the test of the UI
 	SCREENSHOTS=docs/images $(BIN)/python -m pytest -m browser tests/deployments
+
+reference: $(READY)  ## docs/reference.md, from the types
+	$(BIN)/python -m commands.reference
 
 blocks: $(READY)  ## register the Prefect blocks
 	$(BIN)/prefect block register --module tasks.blocks

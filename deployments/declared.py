@@ -21,9 +21,17 @@ def declarations() -> list[dict[str, Any]]:
     return list(yaml.safe_load(DECLARATION.read_text(encoding="utf-8"))["deployments"])
 
 
-def runner_deployments() -> Iterator[RunnerDeployment]:
-    """Yield each declared deployment, to be served by this process instead of a work pool."""
+def runner_deployments(preset: str | None = None) -> Iterator[RunnerDeployment]:
+    """Yield each declared deployment, to be served by this process instead of a work pool.
+
+    ``preset`` counts where a run does not name one; None: the form's own default.
+    """
     for one in declarations():
+        if preset is not None and "run" in one["parameters"]:
+            one["parameters"] = {"run": {"preset": preset, **one["parameters"]["run"]}}
+            one["description"] += (
+                f"\nOn this server the preset is `{preset}` unless you change it.\n"
+            )
         limit = one.get("concurrency_limit")
         yield load_flow_from_entrypoint(one["entrypoint"]).to_deployment(  # type: ignore[misc]
             name=one["name"],

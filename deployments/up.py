@@ -2,14 +2,16 @@
 
 An emulated Azure ML, a Prefect server, the deployments of ``prefect.yaml`` with their schedules,
 the automations, and the receiver of Azure's events, by which suspended runs go on. Open the printed
-address, choose fine-tune/run, press Run, and watch.
+address, press Submit, and watch: the deployments have the preset ``laptop``, two minutes of work.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,6 +38,7 @@ from deployments.local_stack import (
     free_port,
     keep_heartbeats,
     logged_errors,
+    need_emulator,
     prefect_process,
     prefect_settings,
     refuse_taken,
@@ -44,12 +47,17 @@ from deployments.local_stack import (
 
 #: A running program: its process, and its log by the name that a person reads.
 Programs = dict[str, tuple[subprocess.Popen[bytes], Path]]
+#: Bytes that a first start and some runs write: weights, models, logs, a database.
+NEEDED = 3_000_000_000
+#: What the deployments of this stack have where a run names no preset.
+PRESET = "laptop"
+RUN = "fine-tune/run"
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], program: str = "python -m deployments.up") -> int:
     """Stay up until Ctrl-C or SIGTERM; afterwards nothing of it runs."""
     parser = argparse.ArgumentParser(
-        prog="python -m deployments.up",
+        prog=program,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -57,6 +65,29 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--home", type=Path, default=VAR / "up", help="state and logs")
     parser.add_argument("--weights", choices=["smollm2", "tiny"], default="smollm2")
     given = parser.parse_args(argv)
+    need_emulator(given.weights)
+    try:
+        refuse_taken(given.port)
+        refuse_full(given.home)
+        print(
+            f"In a minute, open http://127.0.0.1:{given.port}: Deployments, fine-tune/run, Run, "
+            "Custom run, Submit.\nStarting ...",
+            flush=True,
+        )
+        stay_up(given.home.resolve(), given.port, given.weights, asked_to_stop())
+    except (NotStarted, PortTaken, NoSpace) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(NoSpace(given.home, free_bytes(given.home)), file=sys.stderr)
+        return 1
+    return 0
+
+
+def asked_to_stop() -> threading.Event:
+    """Return what is set by Ctrl-C or SIGTERM."""
     stopped = threading.Event()
 
     def stop(_: int, __: FrameType | None) -> None:
@@ -64,14 +95,38 @@ def main(argv: list[str]) -> int:
 
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, stop)
-    try:
-        refuse_taken(given.port)
-        print("Starting; a minute the first time ...", flush=True)
-        stay_up(given.home.resolve(), given.port, given.weights, stopped)
-    except (NotStarted, PortTaken) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return stopped
+
+
+class NoSpace(RuntimeError):
+    """There is no room for what would be written."""
+
+    def __init__(self, home: Path, free: int) -> None:
+        super().__init__(home, free)
+        self.home, self.free = home, free
+
+    def __str__(self) -> str:
+        return (
+            f"The disk of {self.home} has {self.free / 1e9:.1f} GB left; weights, data and logs "
+            f"need {NEEDED / 1e9:.0f}. Make room, or choose another folder with --home."
+        )
+
+
+def refuse_full(home: Path) -> None:
+    """Refuse a disk on which there is no room.
+
+    Raises:
+        NoSpace: says how much there is.
+    """
+    free = free_bytes(home)
+    if free < NEEDED:
+        raise NoSpace(home, free)
+
+
+def free_bytes(home: Path) -> int:
+    """Return the bytes that are free where a folder is, or would be made."""
+    place = next(one for one in (home.resolve(), *home.resolve().parents) if one.exists())
+    return shutil.disk_usage(place).free
 
 
 def stay_up(home: Path, port: int, weights: str, stopped: threading.Event) -> None:
@@ -84,6 +139,7 @@ def stay_up(home: Path, port: int, weights: str, stopped: threading.Event) -> No
     with system(home, port, weights) as programs:
         admin = emulator_environment(home / "emulator")["EMULATOR_ADMIN_URL"]
         print(
+            f"press Submit {form_of_run(port)}\n"
             f"Prefect UI   http://127.0.0.1:{port}/deployments\n"
             f"emulator     {admin}/summary\n"
             f"logs         {home}\n"
@@ -124,7 +180,7 @@ def system(home: Path, port: int, weights: str) -> Iterator[Programs]:
             "The emulator": (azure, home / "emulator.log"),
             "The Prefect server": (prefect, home / "prefect" / "server.log"),
             "The receiver of events": begin("events", "--port", str(hook)),
-            "The serving of deployments": begin("serve"),
+            "The serving of deployments": begin("serve", "--preset", PRESET),
         }
         served, log = programs["The serving of deployments"]
         api = env["PREFECT_API_URL"]
@@ -141,6 +197,13 @@ def is_served(api: str) -> bool:
         return answer.is_success and answer.json()["status"] == "READY"
     except httpx.HTTPError:
         return False
+
+
+def form_of_run(port: int) -> str:
+    """Return the address of the form by which a fine-tune is begun."""
+    with httpx.Client(trust_env=False, timeout=10) as http:
+        answer = http.get(f"http://127.0.0.1:{port}/api/deployments/name/{RUN}")
+    return f"http://127.0.0.1:{port}/deployments/deployment/{answer.raise_for_status().json()['id']}/run"
 
 
 def install_automations(env: Mapping[str, str], log: Path) -> None:

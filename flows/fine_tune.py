@@ -42,12 +42,13 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
     refuse_to_suspend_alone(run.waiting)
     context = run_context()
     with guarded(context, run) as guard:
-        connect(context, again=context.begun_before)
-        plan = guard.follow(settle_plan(context, run))  # every gate; an error creates nothing
+        region = connect(context, again=context.begun_before)
+        # every gate; an error creates nothing
+        plan = guard.follow(settle_plan(context, run, wait_for=[region]))
         tell_of_retirement(plan)
-        trained = train(context, plan, guard, then_serve=True)
-        served = serve(context, plan, trained, guard)
-        verdict = judge(context, plan, trained, guard)
+        trained = guard.note(train(context, plan, guard, then_serve=True))
+        served = guard.note(serve(context, plan, trained, guard))
+        verdict = guard.note(judge(context, plan, trained, guard))
     result = Result(**dict(trained), **dict(served), verdict=verdict)
     record_lineage(context.settings, result)
     return publish_result(result)
@@ -59,7 +60,7 @@ def train(context: RunContext, plan: Plan, guard: Guard, *, then_serve: bool = F
     ``then_serve``: begin the endpoint, which costs nothing without a deployment, while the job
     trains.
     """
-    compute = ensure_compute.submit(context, plan.compute)
+    compute = ensure_compute.submit(context, plan.compute, wait_for=[plan], return_state=False)
     prepared = preparation(plan.data).submit(plan.data, context.settings, plan.content)
     checked = check_prepared_data.submit(prepared, plan)
     suites = settle_suites.submit(context, plan, prepared) if plan.evaluation else None
@@ -68,14 +69,17 @@ def train(context: RunContext, plan: Plan, guard: Guard, *, then_serve: bool = F
     checked.result()  # the last gates: what follows costs
     if suites is not None:
         suites.result()
-    job = submit_training(context, plan, cluster, files)
+    gated = [compute, uploaded, checked, suites]
+    job = submit_training(context, plan, cluster, files, wait_for=gated)
     guard.training_began(job)
     if then_serve:
         guard.begin_endpoint()
     job = train_until_complete(context, plan, job, cluster, files, guard)
     attempts = list_attempts.submit(context, job)
-    metrics = review_metrics.submit(context, plan.job.experiment, job.name)
-    registered = register_model(context, plan, job.name)
+    metrics = review_metrics.submit(
+        context, plan.job.experiment, job.name, wait_for=[job], return_state=False
+    )
+    registered = register_model(context, plan, job.name, wait_for=[job])
     return Trained(
         model=plan.job.model,
         cluster=cluster,
@@ -90,9 +94,10 @@ def train(context: RunContext, plan: Plan, guard: Guard, *, then_serve: bool = F
 
 def serve(context: RunContext, plan: Plan, trained: Trained, guard: Guard) -> Served:
     """Deploy the registered model with all of the traffic, and ask it questions."""
-    endpoint = guard.begin_endpoint().result()
+    begun = guard.begin_endpoint()
+    endpoint, model = begun.result(), trained.registered
     guard.serving_began()
-    deployment = deploy_model(context, plan.serving, trained.registered.id, guard.watch)
+    deployment = deploy_model(context, plan.serving, model.id, guard.watch, wait_for=[begun, model])
     asked = fetch_data(context, trained.data, recipe_for(plan.recipe, plan.data).splits.asked)
     answers = test_endpoint(context, plan, deployment, asked, guard.spending)
     return Served(endpoint=endpoint, endpoint_kept=plan.serving.choice.keep, answers=answers)

@@ -1,5 +1,6 @@
 """Plan a fine-tune: run every gate, say what would be created and what it costs, create nothing."""
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from finetuning.azure import naming
 from finetuning.azure.client import preload
 from finetuning.azure.settings import load_settings
 from finetuning.errors import FineTuneError
-from finetuning.form.command_line import read_run
+from finetuning.form.command_line import read_command
 from finetuning.form.run import FineTune
 from finetuning.planning.findings import errors
 from finetuning.planning.plan import PlanReport
@@ -60,19 +61,27 @@ def plan_alone(run: FineTune) -> PlanReport:
     return write_report(report)
 
 
-def main(argv: list[str], show_report: Callable[[PlanReport], None] = show) -> int:
+def main(
+    argv: list[str],
+    show_report: Callable[[PlanReport], None] = show,
+    program: str = "python -m flows.plan",
+) -> int:
     """Plan, print the report, and return 1 where there is an error.
 
     With a Prefect server (``PREFECT_API_URL``) the plan is a flow run there, with its artifacts.
     """
-    run = read_run(argv, "python -m flows.plan", str(plan.__doc__))
+    flags = {"json": "Print the report as JSON"}
+    run, _, chosen = read_command(argv, program, str(plan.__doc__), flags)
     use_env_file()
     if get_current_settings().api.url or os.environ.get("FINETUNE_BLOCK"):
         need_server()  # which also has the blocks
     with ThreadPoolExecutor(1) as beside:  # while this thread asks for the settings
         beside.submit(preload)
         report = plan(run) if get_current_settings().api.url else plan_alone(run)
-    show_report(report)
+    if "json" in chosen:
+        print(json.dumps(report.as_data(), indent=1))
+    else:
+        show_report(report)
     return 1 if errors(report.findings) else 0
 
 

@@ -161,9 +161,9 @@ def remove(settings: Settings, doomed: list[Decision], deadlines: Deadlines) -> 
     return failures
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], program: str = "python -m flows.reap") -> int:
     """Reap once; return 1 if something could not be removed, or nothing was looked at."""
-    parser = argparse.ArgumentParser(prog="python -m flows.reap", description=reap.__doc__)
+    parser = argparse.ArgumentParser(prog=program, description=reap.__doc__)
     parser.add_argument("--dry-run", action="store_true", help="only list what would be removed")
     parser.add_argument(
         "--silent-minutes", type=float, default=10, help="minutes without a heartbeat (default 10)"

@@ -29,8 +29,8 @@ from tasks.waiting import BRISK, Patience, wait_until
 
 
 @azure_step("Connect to the workspace", retries=0)  # it has the patience of a wait instead
-def connect(context: RunContext, *, again: bool = False) -> None:
-    """Reach the workspace and the registry with the credential that answers.
+def connect(context: RunContext, *, again: bool = False) -> str:
+    """Reach the workspace and the registry with the credential that answers; return its region.
 
     What does not answer is asked again for ``run.deadlines.outage_minutes``. ``again``: the run has
     begun before, with a job that may train: a credential that gives no token then counts as away
@@ -62,6 +62,7 @@ def connect(context: RunContext, *, again: bool = False) -> None:
     )
     location = wait_until("Connecting to the workspace", look, bool, wait)
     get_run_logger().info("connected to workspace %s in %s", settings.workspace_name, location)
+    return location
 
 
 def find_settings(block: str | None = None) -> Settings:

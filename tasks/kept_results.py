@@ -82,7 +82,7 @@ class KeptResults(WritableFileSystem):
         Raises:
             ResultRefused: it is another's, or damaged; nothing of it was executed.
         """
-        content = _storage().read_path(path, **options)
+        content = result_storage().read_path(path, **options)
         try:
             return _checked(content)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -91,10 +91,11 @@ class KeptResults(WritableFileSystem):
 
     def write_path(self, path: str, content: bytes, **options: Any) -> Any:
         """Write a record."""
-        return _storage().write_path(path, content, **options)
+        return result_storage().write_path(path, content, **options)
 
 
-def _storage() -> Any:
+def result_storage() -> Any:
+    """Return the configured storage of results, unguarded: for what is only written."""
     return get_default_result_storage(_sync=True)  # type: ignore[call-arg]  # not in a coroutine
 
 

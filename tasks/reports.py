@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from uuid import UUID
 
+import httpx
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import SyncPrefectClient, get_client
 
 from finetuning.form.results import Result
+from finetuning.planning import run_report
 from finetuning.planning.findings import Finding
 from finetuning.planning.plan import PlanReport
 from finetuning.planning.report import as_markdown, parameter_rows, verdict
+from finetuning.planning.run_report import REPORT_INPUT, RunReport
+from tasks.kept_results import result_storage
 from tasks.step import REPEATED, azure_step
 
 REPORT = Path("var/plan/report.json")
@@ -69,6 +75,33 @@ def publish_result(result: Result) -> Result:
         _text(result), key="fine-tune-result", description="What this run trained and answered"
     )
     return result
+
+
+@task(name="Publish the report", cache_policy=NO_CACHE, persist_result=False)
+def publish_report(report: RunReport) -> None:
+    """Write the run's one report: an artifact, and beside the run's kept results HTML and JSON.
+
+    The JSON is also an input of the flow run at Prefect's server, where every machine can read it.
+    """
+    create_markdown_artifact(
+        run_report.as_markdown(report), key="report", description=report.headline[:500]
+    )
+    data = report.model_dump_json(indent=1)
+    with get_client(sync_client=True) as client:
+        run = UUID(report.flow_run_id)
+        _forget(client, run)
+        client.create_flow_run_input(run, REPORT_INPUT, data)
+    for ending, content in (("html", run_report.as_html(report)), ("json", data)):
+        result_storage().write_path(f"reports/{report.flow_run_id}.{ending}", content.encode())
+
+
+def _forget(client: SyncPrefectClient, run: UUID) -> None:
+    """Remove the report of an earlier attempt: an input is written once."""
+    try:
+        client.delete_flow_run_input(run, REPORT_INPUT)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != 404:
+            raise
 
 
 def _text(result: Result) -> str:

@@ -11,16 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import httpx
-from prefect import Task, task
+from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.flow_engine import FlowRunTimeoutError
+from prefect.utilities.annotations import quote
 
 from finetuning.azure.service_errors import service_errors
+from finetuning.azure.settings import Settings
 from finetuning.errors import FineTuneError
+from finetuning.form.choice import Choice
+from finetuning.form.context import RunContext
+from finetuning.planning.facts import Fact
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,9 +62,35 @@ REPEATED: dict[str, Any] = {
 }
 
 
+#: What a step is handed and does not wait for. Prefect draws a line from whatever a value came of,
+#: and every step is handed the connection and the plan, or parts of it.
+HANDED = (RunContext, Settings, Fact, Choice)
+
+
+class Step(Task[P, R]):
+    """A task whose lines in the UI lead from what it waits for: results, futures, ``wait_for``."""
+
+    if not TYPE_CHECKING:  # Prefect's own signatures
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return super().__call__(*map(_apart, args), **_all_apart(kwargs))
+
+        def submit(self, *args: Any, **kwargs: Any) -> Any:
+            return super().submit(*map(_apart, args), **_all_apart(kwargs))
+
+
+def _apart(value: Any) -> Any:
+    """Return what Prefect does not look into (its ``quote``), where a value is only handed."""
+    return quote(value) if isinstance(value, HANDED) else value
+
+
+def _all_apart(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _apart(value) for name, value in values.items()}
+
+
 def azure_step(
     name: str, description: str | None = None, **options: Any
-) -> Callable[[Callable[P, R]], Task[P, R]]:
+) -> Callable[[Callable[P, R]], Step[P, R]]:
     """Make a function a step that speaks to Azure.
 
     It is named in the tutorial's words, repeated only when that can help, never cached (its effect
@@ -67,13 +98,14 @@ def azure_step(
     of Prefect's ``task``.
     """
 
-    def wrap(function: Callable[P, R]) -> Task[P, R]:
+    def wrap(function: Callable[P, R]) -> Step[P, R]:
         @wraps(function)
         def speaking(*args: P.args, **kwargs: P.kwargs) -> R:
             with service_errors(name):
                 return function(*args, **kwargs)
 
         settings = {**REPEATED, "cache_policy": NO_CACHE, **options}
-        return task(name=name, description=description or function.__doc__, **settings)(speaking)
+        about = description or function.__doc__
+        return Step(speaking, name=name, description=about, **settings)
 
     return wrap

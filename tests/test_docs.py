@@ -11,16 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from finetuning import recipes
+from commands import reference
+from finetuning import errors, recipes
 from finetuning.azure.settings import Settings, read_env_file
+from finetuning.errors import FineTuneError
 from finetuning.form.run import FineTune
 from finetuning.planning.rules.rights import needed_rights
 
 ROOT = Path(__file__).parent.parent
+COMMANDS = ROOT / "commands" / "app.py"
 PAGES = [*sorted(ROOT.glob("[A-Z]*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = [
     path
-    for folder in ("flows", "tasks", "finetuning", "deployments")
+    for folder in ("commands", "flows", "tasks", "finetuning", "deployments")
     for path in (ROOT / folder).rglob("*.py")
 ]
 
@@ -85,7 +88,7 @@ def test_make_commands_of_a_page_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_a_page_names_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    top = "flows|tasks|finetuning|deployments|emulator|benchmarks|tests|docs"
+    top = "commands|flows|tasks|finetuning|deployments|emulator|benchmarks|tests|docs"
     named = set(re.findall(rf"[`(| ]((?:{top})/[\w./-]*\w)", text))
 
     assert {name for name in named if not (ROOT / name).exists()} == set()
@@ -124,6 +127,63 @@ def test_the_role_allows_what_a_run_needs() -> None:
 
     allowed = {one.lower() for one in role["Actions"]}
     assert {one.lower() for one in needed_rights(run)} <= allowed
+
+
+def kinds_of(error: type[Exception]) -> set[str]:
+    """The names of all classes below one."""
+    below = error.__subclasses__()
+    return {one.__name__ for one in below}.union(*(kinds_of(one) for one in below), set())
+
+
+def test_every_error_has_an_entry_with_cause_and_remedy_and_no_other_has() -> None:
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    entries = dict(re.findall(r"^## (\w+)\n\n(.*?)(?=\n## |\Z)", text, re.MULTILINE | re.DOTALL))
+
+    assert set(entries) == {one for one in kinds_of(FineTuneError) if hasattr(errors, one)}
+    for name, entry in entries.items():
+        assert re.match(r"- \*\*Cause\*\* \S.+\n- \*\*Remedy\*\* \S.+", entry, re.DOTALL), name
+
+
+def test_the_reference_is_what_the_types_say() -> None:
+    page = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+
+    assert page == reference.as_markdown(), "run 'make reference'"
+    assert {f"`{name}`" for name in settings_of_the_example()} <= set(page.split())
+    assert {"`preset`", "`data.filters.max_tokens`", "`compute.steps.finetune.cluster`"} <= set(
+        page.split()
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_options_of_the_command_line_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for command, rest in re.findall(r"(?:^ {4}|`)fine-tune ([a-z]+)([^`\n]*)", text, re.MULTILINE):
+        assert command in SOURCES_OF_COMMANDS, command
+        for option in re.findall(r"--([a-z][\w-]*)", rest):
+            declared = SOURCES_OF_COMMANDS[command]
+            assert option in FineTune.model_fields or f"{option}" in declared, (command, option)
+
+
+#: Where the options of each command are declared.
+SOURCES_OF_COMMANDS = {
+    command: "".join((ROOT / path).read_text(encoding="utf-8") for path in paths)
+    for command, paths in {
+        "demo": ["deployments/demo.py"],
+        "up": ["deployments/up.py"],
+        "plan": ["flows/plan.py", "finetuning/form/command_line.py"],
+        "run": ["commands/run.py", "finetuning/form/command_line.py"],
+        "reap": ["flows/reap.py"],
+        **{name: ["commands/app.py"] for name in ("status", "logs", "cancel", "report", "prices")},
+    }.items()
+}
+
+
+def test_the_page_of_the_command_line_names_every_command() -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    declared = re.findall(r"^@app\.command.*\ndef (\w+)", COMMANDS.read_text(), re.MULTILINE)
+
+    assert set(re.findall(r"^\| `fine-tune (\w+)`", page, re.MULTILINE)) == set(declared)
+    assert set(declared) == set(SOURCES_OF_COMMANDS)
 
 
 @pytest.mark.parametrize("page", ["adding-a-step.md", "adding-a-recipe.md"])

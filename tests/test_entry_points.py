@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 
 #: What people start; programs that only others of ours start take their arguments as they are.
-FOLDERS = ("flows", "deployments", "emulator")
+FOLDERS = ("commands", "flows", "deployments", "emulator")
 OF_THE_EMULATOR = (
     "emulator.processes.preload",
     "emulator.processes.leash",

@@ -28,14 +28,20 @@ def as_markdown(verdict: Verdict) -> str:
     return "\n\n".join(parts)
 
 
-_ROW_HEAD = ("asked", "wanted", "candidate", "score", "champion", "score", "change")
+_ROW_HEAD = ("asked", "wanted", "candidate", "champion", "scores", "change")
 
 
 def figures(verdict: Verdict) -> str:
-    """Return means, differences with their intervals, and decisions, as a table."""
-    head = ("suite", "metric", "rows", "left out as leaked", "candidate", "champion", "difference",
-            f"{verdict.confidence:.1%} interval", "decision", "why")  # fmt: skip
-    return _table(head, map(_figures, verdict.suites))
+    """Return decisions, then means and differences with their intervals, as two narrow tables."""
+    decisions = [[one.suite, one.why, one.decision] for one in verdict.suites]
+    head = ("suite", "metric", "rows", "leaked", "candidate", "champion", "difference",
+            f"{verdict.confidence:.1%} interval")  # fmt: skip
+    return "\n\n".join(
+        [
+            _table(("suite", "why", "decision"), decisions),
+            _table(head, map(_figures, verdict.suites)),
+        ]
+    )
 
 
 def _figures(one: SuiteResult) -> list[str]:
@@ -43,8 +49,8 @@ def _figures(one: SuiteResult) -> list[str]:
     compared = ["", "", ""]
     if found is not None:
         compared = [f"{found.champion:.3f}", f"{found.mean:+.3f}", interval(found)]
-    first = [one.suite, one.rules.metric, str(len(one.rows)), str(one.leaked), f"{one.mean:.3f}"]
-    return [*first, *compared, one.decision, one.why]
+    counts = [str(len(one.rows)), str(one.leaked)]
+    return [one.suite, one.rules.metric, *counts, f"{one.mean:.3f}", *compared]
 
 
 def answered(verdict: Verdict) -> str:
@@ -63,8 +69,8 @@ def _manner(suite: str, model: str, found: Manner) -> list[str]:
 
 
 def _row(row: RowScore) -> list[str]:
-    theirs = "" if row.champion_score is None else f"{row.champion_score:.3f}"
-    said = [row.candidate, f"{row.candidate_score:.3f}", row.champion or "", theirs]
+    theirs = "" if row.champion_score is None else f" / {row.champion_score:.3f}"
+    said = [row.candidate, row.champion or "", f"{row.candidate_score:.3f}{theirs}"]
     return [row.question, row.wanted, *said, f"{row.change:+.3f}"]
 
 

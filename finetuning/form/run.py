@@ -383,8 +383,8 @@ class FineTune(Choice):
         DEFAULT,
         min_length=1,
         description="What counts where a field is left open: phi-4, phi-3-mini (Microsoft's "
-        "tutorial), gpt-oss-20b (its successor), or a TOML file of your own with fields of this "
-        "form.",
+        "tutorial), gpt-oss-20b (its successor), laptop (for the local stack: two minutes on two "
+        "cores), or a TOML file of your own with fields of this form.",
     )
     key: str | None = Field(
         None,

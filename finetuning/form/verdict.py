@@ -102,6 +102,14 @@ class Verdict(BaseModel):
     suites: list[SuiteResult]
 
     def shortened(self, rows: int) -> Verdict:
-        """Return the verdict with so many rows of each suite at most."""
-        suites = [one.model_copy(update={"rows": one.rows[:rows]}) for one in self.suites]
+        """Return the verdict with so many rows of each suite at most: the worst and the best."""
+        suites = [one.model_copy(update={"rows": _ends(one.rows, rows)}) for one in self.suites]
         return self.model_copy(update={"suites": suites})
+
+
+def _ends(rows: list[RowScore], most: int) -> list[RowScore]:
+    """Return the first and the last rows, so many in all at most."""
+    if len(rows) <= most:
+        return rows
+    last = most // 2
+    return rows[: most - last] + rows[len(rows) - last :]

@@ -17,7 +17,7 @@ def as_markdown(report: PlanReport) -> str:
     parts = [
         f"# {verdict(report)}",
         "## Findings",
-        table(["gate", "level", "what", "what to change"], _findings(report.findings)),
+        _findings(report.findings),
         "## What would be created",
         table(
             ["kind", "name", "detail"],
@@ -71,8 +71,15 @@ def verdict(report: PlanReport) -> str:
     return "The plan is ready."
 
 
-def _findings(findings: Iterable[Finding]) -> list[list[str]]:
-    return [[one.gate, MARKS[one.level], one.what, one.change] for one in findings]
+def _findings(findings: Iterable[Finding]) -> str:
+    """Return them as a list, errors first: a table of such texts is cut off in the UI."""
+    ranked = sorted(findings, key=lambda one: list(MARKS).index(one.level))
+    return "\n".join(map(_finding, ranked)) or "None."
+
+
+def _finding(one: Finding) -> str:
+    what, change = " ".join(one.what.split()), " ".join(one.change.split())
+    return f"- {MARKS[one.level]}, **{one.gate}**: {what}" + (f" **{change}**" if change else "")
 
 
 def parameter_rows(parameters: Iterable[Parameter]) -> list[list[str]]:

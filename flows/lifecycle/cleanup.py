@@ -11,12 +11,13 @@ names follow from that. Where that process is gone too, the reaper finds what is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from logging import Logger, LoggerAdapter
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from prefect import Flow, State, get_run_logger
@@ -39,6 +40,7 @@ from finetuning.form.run import FineTune
 from finetuning.planning.plan import Plan
 from finetuning.planning.planner import endpoint_name
 from flows.lifecycle.cancellation import stops_by_itself
+from flows.lifecycle.report import report_end
 from flows.lifecycle.runs import (
     ends_as_cancelled,
     is_cancelled,
@@ -53,6 +55,7 @@ from tasks.endpoint import create_endpoint, delete_endpoint
 from tasks.training import cancel_training, stop_job
 
 Log = Logger | LoggerAdapter[Any]
+Noted = TypeVar("Noted")
 
 
 @dataclass(frozen=True)
@@ -85,15 +88,24 @@ class Guard:
         self.serves = False
         #: Before its plan is settled, a run that never began before has made nothing.
         self.may_have_made = context.begun_before
+        #: What the run's steps brought back, for its report.
+        self.noted: list[Any] = []
+
+    def note(self, found: Noted) -> Noted:
+        """Keep what a step brought back for the run's report, and return it."""
+        if found is not None:
+            self.noted.append(found)
+        return found
 
     def follow(self, plan: Plan) -> Plan:
         """Count what the plan costs from now on; what follows may make something."""
         self.spending = Spending(self.context.settings, plan)
         self.may_have_made = True
-        return plan
+        return self.note(plan)
 
     def training_began(self, job: SubmittedJob) -> None:
         """Look after this job from now on: the newest of the run's attempts."""
+        self.note(job)
         self.made = replace(self.made, job=job.name)
         if self.spending is not None:
             self.spending.job = job.name
@@ -101,7 +113,9 @@ class Guard:
     def begin_endpoint(self) -> PrefectFuture[str]:
         """Begin to create the endpoint, once; without a deployment it costs nothing."""
         if self._endpoint is None:
-            self._endpoint = create_endpoint.submit(self.context, self.made.endpoint)
+            self._endpoint = create_endpoint.submit(
+                self.context, self.made.endpoint, wait_for=self.noted[-1:], return_state=False
+            )
             self.begun.append(self._endpoint)
         return self._endpoint
 
@@ -141,13 +155,17 @@ class Guard:
         """Return what the run has cost as far as the last look knows; None where nobody counts."""
         return None if self.spending is None else self.spending.spent
 
-    def report_spending(self) -> None:
-        """Report what has been spent up to now; a report that fails is only said."""
+    def report(self, error: BaseException | None = None, left: Iterable[str] = ()) -> None:
+        """Report what the run cost and what it came to; a report that fails is only said."""
+        self._report_spending()
+        report_end(self.noted, error, list(left))
+
+    def _report_spending(self) -> None:
         if self.spending is None:
             return
         self.spending.serving_ended()
         try:
-            report_costs(self.spending)
+            self.note(report_costs(self.spending))
         except FineTuneError as error:
             get_run_logger().error("the cost could not be reported: %s", error)
 
@@ -157,14 +175,15 @@ def guarded(context: RunContext, run: FineTune) -> Iterator[Guard]:
     """Delete the endpoint afterwards, unless it is to be kept; after a failure cancel the job too.
 
     It begins before the first call that can fail. A failure keeps its own error: what goes wrong
-    while cleaning up is said beside it, loudly. What the run cost is reported however it ended.
+    while cleaning up is said beside it, loudly. What it cost and came to is reported in any case.
     """
     guard = Guard(context, made_by(run, context.owner.key))
     try:
         yield guard
         if not run.endpoint.keep:
-            delete_endpoint(context, guard.made.endpoint)
-    except KeyTaken:  # what bears the names is another run's
+            delete_endpoint(context, guard.made.endpoint, wait_for=guard.noted[-1:])
+    except KeyTaken as taken:  # what bears the names is another run's, and so is what it costs
+        report_end(guard.noted, taken, [])
         raise
     except Pause:  # not an end
         with _beyond_suspension():
@@ -180,12 +199,14 @@ def guarded(context: RunContext, run: FineTune) -> Iterator[Guard]:
             )
             raise
         with _beyond_suspension():
+            problems: list[str] = []
             if guard.may_have_made:
-                for problem in clean_up(context, guard.made, guard.begun, get_run_logger()):
+                problems = clean_up(context, guard.made, guard.begun, get_run_logger())
+                for problem in problems:
                     first.add_note(problem)
-            guard.report_spending()
+            guard.report(first, problems)
         raise
-    guard.report_spending()
+    guard.report()
 
 
 def _leave_suspended(guard: Guard, run: FineTune) -> None:
@@ -200,8 +221,8 @@ def _leave_suspended(guard: Guard, run: FineTune) -> None:
     if ends_as_cancelled(state):
         stops_by_itself(run_id)
         log.warning("the run was suspended and then cancelled: this process cleans up")
-        clean_up(guard.context, guard.made, guard.begun, log)
-        guard.report_spending()
+        problems = clean_up(guard.context, guard.made, guard.begun, log)
+        guard.report(TerminationSignal(signal.SIGTERM), problems)
     elif guard.serves and state is not None and state.is_paused():
         log.warning("suspended while it serves: the endpoint is deleted, and made again later")
         _attempt(lambda: delete_endpoint(guard.context, guard.made.endpoint), log)

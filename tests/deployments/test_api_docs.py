@@ -102,8 +102,10 @@ def test_a_run_is_followed_to_its_end_by_a_readable_name(followed: str) -> None:
 def test_the_artifacts_of_a_run_are_read_by_its_id(shell: Shell, followed: str) -> None:
     artifacts, events = (shell.run(one) for one in blocks("Read what came of it", "bash"))
 
-    keys = {one["key"] for one in json.loads(artifacts)}
-    assert {"plan", "fine-tune-result"} <= keys
+    listed, report = artifacts.split("\n", 1)
+    keys = {one["key"] for one in json.loads(listed)}
+    assert {"plan", "fine-tune-result", "report"} <= keys
+    assert json.loads(report)["outcome"] == "completed"
     payload = json.loads(events)["events"][0]["payload"]
     assert payload["job"].startswith("fine-tune-")
     assert payload["steps"]["Wait for the fine-tuning job"] > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,7 +25,7 @@ from deployments.local_stack import (
     prefect_server,
     prefect_settings,
 )
-from deployments.up import tell_errors
+from deployments.up import main, tell_errors
 from tests.conftest import running_emulator
 from tests.support.prefect_servers import Server, assert_sound
 from tests.support.runs import small
@@ -83,6 +84,41 @@ def test_the_deployments_and_the_automations_are_there(up: Up) -> None:
     installed = {one["name"] for one in up.server.ask("POST", "/automations/filter", {})}
     assert "fine-tune: a suspended run's job ended" in installed
     assert len(programs_of(up.folder)) >= 4
+
+
+def test_a_run_begun_here_is_the_laptops_and_the_first_line_says_what_to_press(up: Up) -> None:
+    served = up.server.deployment("fine-tune/run")
+    first, *rest = up.printed().splitlines()
+
+    assert served["parameters"] == {"run": {"preset": "laptop"}}
+    assert "the preset is `laptop`" in served["description"]
+    assert f"open http://127.0.0.1:{up.port}" in first and "Submit" in first
+    assert f"/deployments/deployment/{served['id']}/run" in "".join(rest)
+
+
+def test_without_its_weights_it_says_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.local_stack.WEIGHTS", {"smollm2": "no_such_package"})
+
+    with pytest.raises(SystemExit, match="lacks no-such-package: run 'make setup'"):
+        main(["--port", str(free_port()), "--home", str(tmp_path / "up")])
+
+    assert not (tmp_path / "up").exists()
+
+
+def test_a_disk_without_room_is_a_sentence_and_nothing_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = shutil.disk_usage(tmp_path).free
+    monkeypatch.setattr("deployments.up.NEEDED", there * 2)
+    home = tmp_path / "not" / "there"
+
+    assert main(["--port", str(free_port()), "--home", str(home)]) == 1
+
+    told = capsys.readouterr()
+    assert f"The disk of {home} has" in told.err and "Make room" in told.err
+    assert told.out == "" and not home.exists()
 
 
 @pytest.mark.parametrize("home", ["up", "another"])

@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+from prefect.artifacts import Artifact
 
 from finetuning.errors import AnswerError, DeploymentFailed, JobFailed
 from finetuning.form.results import Result
@@ -26,6 +27,13 @@ STEPS = [
 
 def fresh_key() -> str:
     return uuid.uuid4().hex
+
+
+def report() -> str:
+    """The last run's report, as the UI shows it."""
+    found = Artifact.get("report")
+    assert isinstance(found, Artifact)
+    return str(found.data)
 
 
 def uploads(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -52,6 +60,9 @@ def test_a_run_learns_serves_answers_and_leaves_nothing_running(stage: RunningEm
     assert summary["endpoints"] == []
     assert summary["deployments"] == []
     assert summary["jobs_started"] == started + 1
+    told = report()
+    assert told.startswith("# Completed")
+    assert result.registered.version in told and "deleted" in told
 
 
 def test_a_second_run_prepares_no_data_and_uploads_nothing(stage: RunningEmulator) -> None:
@@ -99,6 +110,9 @@ def test_a_failed_deployment_says_why_and_leaves_no_endpoint(stage: RunningEmula
 
     summary = stage.summary()
     assert summary["endpoints"] == [] and summary["deployments"] == []
+    told = report()
+    assert told.startswith("# Failed: Deployment") and "no capacity for this VM size" in told
+    assert "| in all | " in told and "registered" in told
 
 
 def test_a_failing_test_request_says_so_and_leaves_no_endpoint(stage: RunningEmulator) -> None:

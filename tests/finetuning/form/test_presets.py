@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from finetuning.form.command_line import explain
-from finetuning.form.presets import SHIPPED, shipped_presets
+from finetuning.form.presets import shipped_presets
 from finetuning.form.run import FineTune
-from tests.conftest import ROOT
 
 
 def said(**run: Any) -> str:
@@ -22,7 +20,7 @@ def said(**run: Any) -> str:
 
 
 def test_the_default_comes_first_and_every_preset_makes_a_whole_run() -> None:
-    assert shipped_presets() == ["phi-4", "gpt-oss-20b", "phi-3-mini"]
+    assert shipped_presets() == ["phi-4", "gpt-oss-20b", "laptop", "phi-3-mini"]
     for name in shipped_presets():
         run = FineTune(preset=name)
         assert run.by_preset() and run.model.name and run.data.dataset
@@ -111,16 +109,6 @@ def test_a_wrong_preset_file_is_refused_with_its_field(
 
 def test_a_preset_file_that_is_not_there_is_named() -> None:
     assert "there is no preset file 'no/such.toml'" in said(preset="no/such.toml")
-
-
-def test_presets_and_tables_are_packaged() -> None:
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    patterns = pyproject["tool"]["setuptools"]["package-data"]["*"]
-
-    packaged = {
-        file for pattern in patterns for file in (ROOT / "finetuning" / "recipes").glob(pattern)
-    }
-    assert set(SHIPPED.glob("*.toml")) <= packaged
 
 
 def test_the_form_shows_a_field_that_a_preset_fills_empty() -> None:
