@@ -20,7 +20,9 @@
     │   ├── DeploymentFailed
     │   ├── AnswerError
     │   │   └── NotAnsweringYet
-    │   └── EndpointLeftRunning
+    │   ├── EndpointLeftRunning
+    │   └── PromotionError       the product endpoint is not one, or somebody else works on it
+    │       └── CandidateFailed  the new deployment is not as good as the old one
     ├── OrphansRemain          the reaper could not remove everything that it should
     ├── RemovesTooMuch         the reaper was about to remove more than it may without a word
     ├── ResultRefused            a kept result is not one that this project writes
@@ -225,6 +227,25 @@ class EndpointLeftRunning(EndpointError):
         return (
             f"ENDPOINT '{self.endpoint}' MAY STILL RUN AND BILL: deleting it failed: {self.reason} "
             "The reaper will delete it on its next run. To be sure, delete it in the studio now."
+        )
+
+
+class PromotionError(EndpointError):
+    """The product endpoint cannot be worked on, or there is nothing to go back to."""
+
+
+class CandidateFailed(PromotionError):
+    """A probe of the new deployment failed, or it is slower or worse than the old one."""
+
+    def __init__(self, endpoint: str, deployment: str, step: str, reason: str) -> None:
+        super().__init__(endpoint, deployment, step, reason)
+        self.endpoint, self.deployment, self.step, self.reason = endpoint, deployment, step, reason
+
+    def __str__(self) -> str:
+        return (
+            f"Deployment '{self.deployment}' of endpoint '{self.endpoint}' failed at {self.step}: "
+            f"{self.reason} The traffic goes back to the old deployment. Look at the answers and "
+            "the deployment's log, or loosen the limits of the promotion."
         )
 
 

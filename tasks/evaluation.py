@@ -84,12 +84,17 @@ def _files(choice: EvaluationChoice) -> Iterator[tuple[str, str, SuiteRules]]:
 
 
 def _read(settings: Settings, name: str, place: str, rules: SuiteRules) -> Suite:
+    return read_suite(name, read_rows(settings, place), rules)
+
+
+def read_rows(settings: Settings, place: str) -> list[str]:
+    """Return the lines of a suite's file: on this machine, at ``az://`` or at ``azureml://``."""
     if not place.startswith(("az://", "azureml://")):
-        return read_suite(name, Path(place).read_text(encoding="utf-8").splitlines(), rules)
+        return Path(place).read_text(encoding="utf-8").splitlines()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "suite.jsonl"
         download(place, file, settings)
-        return read_suite(name, file.read_text(encoding="utf-8").splitlines(), rules)
+        return file.read_text(encoding="utf-8").splitlines()
 
 
 def suites_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noqa: ARG001

@@ -163,7 +163,7 @@ def guarded(context: RunContext, run: FineTune) -> Iterator[Guard]:
     except KeyTaken:  # what bears the names is another run's
         raise
     except Pause:  # not an end
-        with _beyond_suspension():
+        with beyond_suspension():
             _leave_suspended(guard, run)
         raise
     except BaseException as first:
@@ -175,7 +175,7 @@ def guarded(context: RunContext, run: FineTune) -> Iterator[Guard]:
                 guard.made.endpoint,
             )
             raise
-        with _beyond_suspension():
+        with beyond_suspension():
             if guard.may_have_made:
                 for problem in clean_up(context, guard.made, guard.begun, get_run_logger()):
                     first.add_note(problem)
@@ -200,11 +200,11 @@ def _leave_suspended(guard: Guard, run: FineTune) -> None:
         guard.report_spending()
     elif guard.serves and state is not None and state.is_paused():
         log.warning("suspended while it serves: the endpoint is deleted, and made again later")
-        _attempt(lambda: delete_endpoint(guard.context, guard.made.endpoint), log)
+        attempt(lambda: delete_endpoint(guard.context, guard.made.endpoint), log)
 
 
 @contextmanager
-def _beyond_suspension() -> Iterator[None]:
+def beyond_suspension() -> Iterator[None]:
     """Let the steps of the clean-up begin: Prefect begins none of a run that is to suspend."""
     flow = FlowRunContext.get()
     if flow is None:
@@ -264,11 +264,12 @@ def clean_up(
     def stop() -> object:
         return stop_job(context, newest())
 
-    problems = [_attempt(step, log) for step in (ask, delete, outlast, stop)]
+    problems = [attempt(step, log) for step in (ask, delete, outlast, stop)]
     return list(filter(None, problems[1:]))  # what the first could not ask, the last asks again
 
 
-def _attempt(step: Callable[[], object], log: Log) -> str | None:
+def attempt(step: Callable[[], object], log: Log) -> str | None:
+    """Do it; return what went wrong, which is said loudly and stops nothing else."""
     try:
         step()
     except Exception as error:  # whatever it is: the next thing must still be cleaned up
