@@ -11,7 +11,7 @@ BENCHMARKS ?= imports overhead wall growth waiting
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo up test check format plan reap bench bench-data bench-gate faults audit deploy screenshots blocks \
+.PHONY: help setup demo rollout up test check format plan reap bench bench-data bench-gate faults audit deploy screenshots blocks \
 	automations lock clean
 .DEFAULT_GOAL := help
 
@@ -29,6 +29,9 @@ $(READY): pyproject.toml requirements.lock
 
 demo: $(READY)  ## the whole fine-tune against the emulator, and what came of it
 	$(BIN)/python -m deployments.demo
+
+rollout: $(READY)  ## a champion under load: a better model takes its place, a worse and a crashing one do not
+	$(BIN)/python -m benchmarks.rollout
 
 up: $(READY)  ## the whole system stays up; press Run on 127.0.0.1:4200 (ARGS="--port 4300")
 	$(BIN)/python -m deployments.up $(ARGS)

@@ -4,14 +4,17 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from finetuning.form.context import RunContext
+from finetuning.form.promotion import Promoted
 from finetuning.form.results import Result, Served, Trained
 from finetuning.form.run import FineTune
 from finetuning.form.verdict import Verdict
 from finetuning.planning.plan import Plan
+from finetuning.planning.promotion import Target, may_promote
 from finetuning.recipes import recipe_for
 from flows.lifecycle.cleanup import Guard, guarded
 from flows.lifecycle.context import FINE_TUNE, named_once, run_context
 from flows.lifecycle.events import tell_of_retirement
+from flows.lifecycle.promotion import promote_model
 from flows.lifecycle.supervised import SUPERVISED
 from flows.lifecycle.suspension import refuse_to_suspend_alone, suspend_while_training
 from tasks.compute import ensure_compute
@@ -19,10 +22,11 @@ from tasks.connection import connect
 from tasks.data import check_prepared_data, preparation
 from tasks.data_assets import fetch_data, upload_data
 from tasks.deployment import deploy_model
-from tasks.evaluation import ask_suites, judge_model, settle_suites
+from tasks.evaluation import ask_suites, judge_model, make_champion, settle_suites
 from tasks.metrics import review_metrics
 from tasks.model import record_lineage, register_model
 from tasks.plan import settle_plan
+from tasks.promotion import look_at_product, product_endpoint, settle_probes
 from tasks.reports import publish_result
 from tasks.scoring import test_endpoint
 from tasks.training import submit_training, wait_for_training
@@ -46,7 +50,8 @@ def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; th
         trained = train(context, plan, guard, then_serve=True)
         served = serve(context, plan, trained, guard)
         verdict = judge(context, plan, trained, guard)
-    result = Result(**dict(trained), **dict(served), verdict=verdict)
+        promotion = promote(context, plan, trained, verdict, guard)
+    result = Result(**dict(trained), **dict(served), verdict=verdict, promotion=promotion)
     record_lineage(context.settings, result)
     return publish_result(result)
 
@@ -105,3 +110,35 @@ def judge(context: RunContext, plan: Plan, trained: Trained, guard: Guard) -> Ve
     suites = settle_suites(context, plan, trained.data)
     ask_suites(context, plan, trained.registered, suites, guard.spending)
     return judge_model(context, plan, trained, suites)
+
+
+def promote(
+    context: RunContext, plan: Plan, trained: Trained, verdict: Verdict | None, guard: Guard
+) -> Promoted | None:
+    """Let the model take the product endpoint's traffic by steps, where its verdict lets it.
+
+    None: it is not to be promoted. What the run was tested on is deleted first.
+    """
+    rules, model = plan.promotion, trained.registered
+    if rules is None:
+        return None
+    endpoint = product_endpoint(context.settings, model.name, rules.endpoint)
+    if not may_promote(rules.when, verdict, look_at_product(context, endpoint)):
+        return None
+    suites = settle_suites(context, plan, trained.data) if plan.evaluation else []
+    probes = suites[0] if suites and not rules.probe_file else settle_probes(context, rules)
+    if not plan.serving.choice.keep:
+        guard.serving_over()
+    target = Target(
+        endpoint=endpoint,
+        model=model,
+        choice=plan.serving.choice,
+        rules=rules,
+        recipe=plan.recipe,
+        probes=probes,
+    )
+    with guard.promoting():
+        promoted = promote_model(context, target, guard.watch)
+    if promoted.outcome == "promoted":
+        make_champion(context, model)
+    return promoted

@@ -12,9 +12,9 @@ from finetuning.form.promotion import Promoted
 from finetuning.form.run import EndpointChoice
 from finetuning.planning.promotion import Target
 from flows.lifecycle.context import named_once, own
-from flows.lifecycle.promotion import PROMOTING, product_endpoint, promote_model
+from flows.lifecycle.promotion import PROMOTING, promote_model
 from tasks.connection import find_settings
-from tasks.promotion import find_model, settle_probes, size_of_serving
+from tasks.promotion import find_model, product_endpoint, settle_probes, size_of_serving
 
 
 def run_name() -> str:

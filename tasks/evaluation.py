@@ -283,6 +283,12 @@ def find_champion(settings: Settings, model: RegisteredModel) -> Contender | Non
     return _contender(settings, model.name, tagged[0], "champion") if tagged else None
 
 
+@azure_step("Make the model the champion")
+def make_champion(context: RunContext, model: RegisteredModel) -> None:
+    """Give a promoted model the champion's tag: what serves is what is to be beaten."""
+    crown(context.settings, model)
+
+
 def crown(settings: Settings, model: RegisteredModel) -> None:
     """Give the model the champion's tag, and take it from whichever version bore it.
 

@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING, Any
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
+from finetuning.azure import naming
 from finetuning.azure.client import open_client
 from finetuning.azure.ownership import KEEP_TAG, KEY_TAG, RUN_TAG
 from finetuning.azure.product import Product, kept_tags, owned_tags, read_product
 from finetuning.azure.service_errors import look_up
+from finetuning.azure.settings import Settings
 from finetuning.errors import PromotionError, ResourceMissing
 from finetuning.evaluation.suites import SHIPPED, Suite, read_suite
 from finetuning.form.context import RunContext
 from finetuning.form.evaluation import SuiteRules
 from finetuning.form.promotion import Promoted, Rollout, StepReport
 from finetuning.form.results import RegisteredModel
+from finetuning.form.run import FineTune
 from finetuning.planning.promotion import Stage, Target
 from finetuning.planning.report import table
 from tasks.deployment import bring_up, remove_deployment
@@ -67,6 +70,24 @@ def find_model(context: RunContext, name: str, version: str) -> RegisteredModel:
             "Register it, or promote another.",
         )
     return RegisteredModel(name=name, version=version, id=str(found.id), adopted=True)
+
+
+def product_endpoint(settings: Settings, model: str, chosen: str | None) -> str:
+    """Return the name of the product endpoint of a registered model."""
+    place = f"{settings.subscription_id}/{settings.resource_group}/{settings.workspace_name}"
+    return naming.product_name(model, place, chosen)
+
+
+def product_of(settings: Settings, run: FineTune) -> str:
+    """Return the name of the product endpoint onto which a run may promote."""
+    model = naming.registered_model_name(run.model.name, run.data.title, run.registered_name)
+    return product_endpoint(settings, model, run.promotion.endpoint)
+
+
+@azure_step("Look at the product endpoint")
+def look_at_product(context: RunContext, endpoint: str) -> Product | None:
+    """Return what the endpoint serves; None where it is not there or is no product endpoint."""
+    return _look(open_client(context.settings), endpoint)
 
 
 @azure_step("Find the size of what serves")

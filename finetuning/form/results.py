@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from finetuning.form.data import PreparedData
+from finetuning.form.promotion import Promoted
 from finetuning.form.run import Scalar
 from finetuning.form.verdict import Verdict
 
@@ -98,3 +99,4 @@ class Result(Trained):
     endpoint_kept: bool = False
     answers: list[Answer] = Field(default_factory=list)
     verdict: Verdict | None = Field(None, description="None: the run was not evaluated.")
+    promotion: Promoted | None = Field(None, description="None: the model was not to be promoted.")

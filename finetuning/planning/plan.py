@@ -9,6 +9,7 @@ from pydantic import Field
 from finetuning.evaluation.suites import Suite
 from finetuning.form.data import DataChoice
 from finetuning.form.evaluation import EvaluationChoice
+from finetuning.form.promotion import PromotionChoice
 from finetuning.form.results import Foundation
 from finetuning.form.run import ComputeChoice, EndpointChoice, Scalar, TestChoice, Waiting
 from finetuning.planning.facts import Fact
@@ -81,6 +82,7 @@ class Plan(Fact):
     serving: Serving
     test: TestChoice
     evaluation: EvaluationPlan | None = None
+    promotion: PromotionChoice | None = None
     waiting: Waiting
     estimate: Estimate | None
     budget: float | None = Field(description="The most that may be spent. None: no limit.")

@@ -256,6 +256,15 @@ class _Planner:
         yield Created(kind="endpoint", name=self.serving.endpoint, detail="key authentication")
         served = f"{serving.count} x {serving.size}"
         yield Created(kind="deployment", name=self.run.endpoint.deployment, detail=served)
+        if self.run.promotion.on:
+            yield self._promoted(served)
+
+    def _promoted(self, served: str) -> Created:
+        rules = self.run.promotion
+        name = rules.endpoint or f"named after {self.registration.name}"
+        kept = f"kept {rules.keep_days:g} days, the old model {rules.keep_old_hours:g} h"
+        detail = f"{served} if promoted ({rules.when}), beside the old model; {kept}"
+        return Created(kind="product endpoint", name=name, detail=detail)
 
     def _evaluation(self) -> EvaluationPlan | None:
         if self.facts.suites is None:
@@ -272,6 +281,7 @@ class _Planner:
             data=self.run.data,
             test=self.run.test,
             evaluation=self._evaluation(),
+            promotion=self.run.promotion if self.run.promotion.on else None,
             waiting=self.run.waiting,
             job=JobPlan(
                 name=naming.job_name(self.key),

@@ -6,10 +6,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from finetuning.azure.product import Product
 from finetuning.evaluation.suites import Row, Suite
-from finetuning.form.promotion import Promoted, Rollout, StepReport
+from finetuning.form.promotion import Promoted, Rollout, StepReport, When
 from finetuning.form.results import RegisteredModel
 from finetuning.form.run import EndpointChoice
+from finetuning.form.verdict import Verdict
 from finetuning.planning.plan import Serving
 from finetuning.planning.prices import Nodes
 
@@ -70,6 +72,19 @@ def stages(rules: Rollout, *, first: bool) -> list[Stage]:
     mirror = rules.mirror_percent
     shadow = [Stage(name=f"{mirror} % mirrored", mirrored=mirror)] if mirror else []
     return [alone, *shadow, *(Stage(name=f"{one} %", percent=one) for one in rules.steps)]
+
+
+def may_promote(when: When, verdict: Verdict | None, product: Product | None) -> bool:
+    """Return whether a run's verdict lets its model take the traffic, or lets a person be asked.
+
+    The first model of all has nobody to be better than: it serves if nothing speaks against it.
+    """
+    decision = verdict.decision if verdict is not None else "hold"
+    if when == "ask":
+        return decision != "refuse"
+    first = verdict is not None and not verdict.champion.id
+    serves = product is not None and bool(product.serving)
+    return decision == "promote" or (first and not serves and decision == "hold")
 
 
 def fault_of(report: StepReport, rules: Rollout) -> str | None:

@@ -50,6 +50,7 @@ from tasks.attempts import newest_name
 from tasks.budget import Spending, report_costs
 from tasks.connection import find_settings
 from tasks.endpoint import create_endpoint, delete_endpoint
+from tasks.promotion import product_of, return_traffic, withdraw_candidate
 from tasks.training import cancel_training, stop_job
 
 Log = Logger | LoggerAdapter[Any]
@@ -132,6 +133,25 @@ class Guard:
         self.serves = True
         if self.spending is not None:
             self.spending.serving_began()
+
+    def serving_over(self) -> None:
+        """Delete the run's own endpoint before its end: what it was for is done."""
+        delete_endpoint(self.context, self.made.endpoint)
+        self.serves = False
+        if self.spending is not None:
+            self.spending.serving_ended()
+
+    @contextmanager
+    def promoting(self) -> Iterator[None]:
+        """Count the candidate's nodes while the promotion lasts."""
+        if self.spending is None:
+            yield
+            return
+        self.spending.promotion_began()
+        try:
+            yield
+        finally:
+            self.spending.promotion_ended()
 
     def seconds_left(self) -> float:
         """Return for how long the job may go on before the budget can be passed."""
@@ -290,6 +310,7 @@ def take_up_or_clean_up(flow: Flow[..., Any], flow_run: FlowRun, state: State[An
     own job. Where nobody would begin it again, what it made is removed.
     """
     log = flow_run_logger(flow_run, flow)
+    _return_traffic_of(flow_run, log)
     with get_client(sync_client=True) as client:
         if take_up(client, flow_run.id):
             log.warning("the run's process died: the run is taken up again")
@@ -297,11 +318,24 @@ def take_up_or_clean_up(flow: Flow[..., Any], flow_run: FlowRun, state: State[An
     _clean_up_after(flow, flow_run)
 
 
-def _clean_up_after(flow: Flow[..., Any], flow_run: FlowRun) -> None:
+def _return_traffic_of(flow_run: FlowRun, log: Log) -> None:
+    """Give the traffic of a product endpoint back before anything else, whoever goes on."""
     run = read_parameters(flow_run)
+    if run.promotion.on:
+        context = _context_of(flow_run, run)
+        attempt(lambda: return_traffic(context, product_of(context.settings, run)), log)
+
+
+def _context_of(flow_run: FlowRun, run: FineTune) -> RunContext:
     key = naming.run_key(str(flow_run.id), run.key)
     owner = Ownership(flow_run_id=str(flow_run.id), key=key, tags={})
-    context = RunContext(settings=find_settings(), owner=owner, deadlines=run.deadlines)
-    log = flow_run_logger(flow_run, flow)
-    problems = clean_up(context, made_by(run, key), [], log)
+    return RunContext(settings=find_settings(), owner=owner, deadlines=run.deadlines)
+
+
+def _clean_up_after(flow: Flow[..., Any], flow_run: FlowRun) -> None:
+    run = read_parameters(flow_run)
+    context, log = _context_of(flow_run, run), flow_run_logger(flow_run, flow)
+    if run.promotion.on:
+        attempt(lambda: withdraw_candidate(context, product_of(context.settings, run)), log)
+    problems = clean_up(context, made_by(run, context.owner.key), [], log)
     log.info("cleaned up after the run at %s: %s", datetime.now(UTC), problems or "nothing is left")

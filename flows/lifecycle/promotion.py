@@ -21,7 +21,6 @@ from prefect.logging.loggers import flow_run_logger
 
 from finetuning.azure import naming
 from finetuning.azure.ownership import Ownership
-from finetuning.azure.settings import Settings
 from finetuning.errors import CandidateFailed, DeploymentFailed
 from finetuning.form.context import RunContext
 from finetuning.form.promote import Promote
@@ -35,6 +34,7 @@ from tasks.connection import find_settings
 from tasks.promotion import (
     begin_promotion,
     bring_up_candidate,
+    product_endpoint,
     publish_promotion,
     return_traffic,
     settle_promotion,
@@ -109,12 +109,6 @@ def traffic_returned(context: RunContext, endpoint: str, returned: Returned) -> 
         for problem in filter(None, problems):
             first.add_note(problem)
         raise
-
-
-def product_endpoint(settings: Settings, model: str, chosen: str | None) -> str:
-    """Return the name of the product endpoint of a registered model."""
-    place = f"{settings.subscription_id}/{settings.resource_group}/{settings.workspace_name}"
-    return naming.product_name(model, place, chosen)
 
 
 def _of_run(flow_run: FlowRun) -> tuple[RunContext, str]:
