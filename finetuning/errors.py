@@ -5,6 +5,7 @@
     ├── CredentialError          no credential answered, or it may not do this
     │   └── CredentialUnavailable  where tokens come from does not answer; may be worth repeating
     ├── ResourceMissing          a named thing is not in the workspace or registry
+    ├── NotApproved              a person said no, or nobody said yes in time
     ├── PlanRefused              at least one gate found an error; nothing was created
     ├── KeyTaken                 the run's key stands for a job with other parameters
     ├── ComputeError             the cluster cannot run the fine-tune
@@ -81,6 +82,19 @@ class PlanRefused(FineTuneError):
     def __str__(self) -> str:
         lines = "\n".join(f"  - {reason}" for reason in self.reasons)
         return f"The plan has {len(self.reasons)} error(s); nothing was created:\n{lines}"
+
+
+class NotApproved(FineTuneError):
+    """Whoever was asked refused, or nobody answered in time."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(what, reason)
+        self.what, self.reason = what, reason
+
+    def __str__(self) -> str:
+        doing = {"spend": "Nothing was spent", "promote": "Nothing was promoted"}[self.what]
+        why = self.reason or "no reason was given"
+        return f"Not approved ({self.what}): {why}. {doing}. Retry the run to be asked again."
 
 
 class KeyTaken(FineTuneError):

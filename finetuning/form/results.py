@@ -92,6 +92,13 @@ class Served(BaseModel):
     answers: list[Answer]
 
 
+class Judged(BaseModel):
+    """What a run knows before it asks whether its model may take traffic."""
+
+    served: Served
+    verdict: Verdict | None
+
+
 class Result(Trained):
     """What a run leaves behind, as data; without an endpoint it was trained and not served."""
 

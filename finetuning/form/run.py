@@ -322,7 +322,6 @@ class FineTune(Choice):
         "registered_name",
         "budget",
         "evaluation",
-        "promotion",
     )
 
     preset: str = Field(
@@ -387,6 +386,14 @@ class FineTune(Choice):
         default_factory=PromotionChoice,
         title="Promotion",
         description="Whether the new model takes the traffic of the product endpoint.",
+    )
+    approve: list[Literal["spend", "promote"]] = Field(
+        default_factory=list,
+        description="What a person approves in Prefect's UI first. spend: the plan and its cost. "
+        "promote: the verdict. The run is suspended until then; this needs a deployment.",
+    )
+    approve_hours: float = Field(
+        24, gt=0, le=24 * 30, description="Hours after which an unanswered question is refused."
     )
     waiting: Waiting = Field(
         "attached",

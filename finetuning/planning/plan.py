@@ -83,6 +83,8 @@ class Plan(Fact):
     test: TestChoice
     evaluation: EvaluationPlan | None = None
     promotion: PromotionChoice | None = None
+    approve: list[str] = Field(default_factory=list, description="What a person approves.")
+    approve_hours: float = Field(24, description="Hours until a question counts as refused.")
     waiting: Waiting
     estimate: Estimate | None
     budget: float | None = Field(description="The most that may be spent. None: no limit.")

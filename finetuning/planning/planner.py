@@ -282,6 +282,8 @@ class _Planner:
             test=self.run.test,
             evaluation=self._evaluation(),
             promotion=self.run.promotion if self.run.promotion.on else None,
+            approve=list(self.run.approve),
+            approve_hours=self.run.approve_hours,
             waiting=self.run.waiting,
             job=JobPlan(
                 name=naming.job_name(self.key),

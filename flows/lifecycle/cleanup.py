@@ -136,6 +136,7 @@ class Guard:
 
     def serving_over(self) -> None:
         """Delete the run's own endpoint before its end: what it was for is done."""
+        self.outlast_begun(self.context.deadlines.deployment_minutes * 60)
         delete_endpoint(self.context, self.made.endpoint)
         self.serves = False
         if self.spending is not None:
