@@ -92,9 +92,11 @@ class NotApproved(FineTuneError):
         self.what, self.reason = what, reason
 
     def __str__(self) -> str:
-        doing = {"spend": "Nothing was spent", "promote": "Nothing was promoted"}[self.what]
         why = self.reason or "no reason was given"
-        return f"Not approved ({self.what}): {why}. {doing}. Retry the run to be asked again."
+        return (
+            f"It was not approved to {self.what}: {why}. Nothing was done of it. "
+            "Retry the run to be asked again."
+        )
 
 
 class KeyTaken(FineTuneError):

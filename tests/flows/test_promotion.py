@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,14 +11,19 @@ from typing import Any
 import pytest
 
 from finetuning.azure.client import open_client
-from finetuning.azure.ownership import EXPIRES_TAG, KEEP_TAG
+from finetuning.azure.ownership import EXPIRES_TAG, KEEP_TAG, KEY_TAG, RUN_TAG
 from finetuning.azure.product import Product
 from finetuning.azure.settings import Settings
 from finetuning.errors import PromotionError
+from finetuning.form.promotion import Rollout
+from flows.fine_tune import fine_tune
 from flows.promote import promote
+from flows.reap import reap
 from flows.rollback import rollback
+from tasks.evaluation import CHAMPION_TAG
 from tests.conftest import RunningEmulator
 from tests.support import canned
+from tests.support.runs import small
 from tests.support.shop import Shop
 
 pytestmark = pytest.mark.slow
@@ -117,3 +123,56 @@ def test_an_endpoint_that_is_no_product_is_left_alone(shop: Shop) -> None:
         rollback(shop.name)
 
     assert shop.endpoint.tags == {"team": "sales"} and shop.deployments == {}
+
+
+def test_the_old_model_goes_when_its_time_is_over_and_what_serves_stays(shop: Shop) -> None:
+    shop.promoted("1", {})
+    shop.promoted("2", {}, keep_old_hours=0)
+    assert shop.deployments == {"blue": "1", "green": "2"}
+
+    decisions = {one.found.name: one for one in reap()}
+
+    assert decisions[f"{shop.name}/blue"].remove and not decisions[shop.name].remove
+    assert shop.deployments == {"green": "2"} and shop.all_is_on("2")
+    assert shop.product == Product(name=shop.name, serving="green")
+    with pytest.raises(PromotionError, match="no old deployment to go back to"):
+        rollback(shop.name)
+
+
+def test_what_another_run_is_promoting_onto_is_left_to_it(shop: Shop) -> None:
+    shop.promoted("1", {})
+    shop.promoted("2", {})
+    theirs = shop.product.model_copy(update={"candidate": "blue", "previous": ""})
+    endpoint = shop.endpoint
+    endpoint.tags.update({**theirs.tags(), KEY_TAG: "another", RUN_TAG: "their-run"})
+    open_client(shop.settings).online_endpoints.begin_create_or_update(endpoint).wait()
+
+    with pytest.raises(PromotionError, match="promoted onto by the run their-run"):
+        shop.promoted("3", {})
+
+    assert shop.product == theirs and shop.all_is_on("2")
+
+
+def test_a_fine_tune_whose_model_is_the_first_lets_it_serve_and_crowns_it(shop: Shop) -> None:
+    rules = shop.promotion("any").model_dump(include=set(Rollout.model_fields))
+    run = small(
+        uuid.uuid4().hex,
+        registered_name=shop.name,
+        evaluation={
+            "compare": "kept",
+            "max_new_tokens": 8,
+            "own": {"rows": 2},
+            "general": {"on": False},
+        },
+        promotion={**rules, "when": "if_better", "probe_file": None, "probe_rows": 2},
+    )
+
+    result = fine_tune(run)
+
+    assert result.verdict is not None and result.verdict.decision == "hold"
+    assert result.promotion is not None and result.promotion.outcome == "promoted"
+    assert shop.all_is_on(result.registered.version)
+    model = open_client(shop.settings).models.get(shop.name, version=result.registered.version)
+    assert model.tags[CHAMPION_TAG] == "true"
+    names = [one.name for one in open_client(shop.settings).online_endpoints.list()]
+    assert shop.name in names and result.endpoint not in names
