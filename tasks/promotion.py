@@ -321,9 +321,12 @@ def retire_deployment(context: RunContext, endpoint: str, deployment: str) -> bo
     """
     client = open_client(context.settings)
     wait = patience(context.deadlines, "deletion_minutes")
-    product = _look(client, endpoint)
+    found = look_up(client.online_endpoints.get, endpoint)
+    product = read_product(endpoint, found.tags) if found is not None else None
     if product is None or deployment == product.serving:
         return False
+    if deployment == product.candidate and _is_anothers(found, context.owner.key):
+        return False  # another run has begun to try it meanwhile
     _drop(client, product, deployment, wait)
     return True
 

@@ -24,11 +24,18 @@ from finetuning.planning.plan import (
     Registration,
     Serving,
 )
-from finetuning.planning.prices import Estimate, Nodes, Prices, Work, estimate
+from finetuning.planning.prices import (
+    Estimate,
+    Nodes,
+    Prices,
+    Work,
+    answering_hours,
+    estimate,
+)
 from finetuning.planning.rules.compute import check_compute, training_nodes
 from finetuning.planning.rules.data import check_data
 from finetuning.planning.rules.endpoint import check_endpoint
-from finetuning.planning.rules.evaluation import check_evaluation
+from finetuning.planning.rules.evaluation import asked_rows, check_evaluation
 from finetuning.planning.rules.lifecycle import Used, check_lifecycle
 from finetuning.planning.rules.money import check_money
 from finetuning.planning.sizes import settle_compute, settle_endpoint
@@ -161,8 +168,27 @@ class _Planner:
             work,
             self.training,
             self.serving.nodes,
-            endpoint_hours=self.run.endpoint.keep_hours if self.run.endpoint.keep else None,
+            endpoint_hours=self._endpoint_hours(),
+            promotion_hours=self._promotion_hours(),
         )
+
+    def _endpoint_hours(self) -> float:
+        if self.run.endpoint.keep:
+            return self.run.endpoint.keep_hours
+        choice, hours = self.run.evaluation, self.prices.endpoint_hours
+        if self.facts.suites is None:
+            return hours
+        asked = (self.facts.splits or {}).get(self.recipe.splits.asked)
+        rows = sum(asked_rows(choice, self.facts.suites.suites, asked).values())
+        return hours + answering_hours(self.prices, rows, choice.max_new_tokens, choice.concurrency)
+
+    def _promotion_hours(self) -> float:
+        """Return how long the candidate is tried; afterwards it is the product's, not the run's."""
+        rules = self.run.promotion
+        if not rules.on:
+            return 0.0
+        watched = len(rules.steps) + 1 + bool(rules.mirror_percent)
+        return self.prices.endpoint_hours + watched * rules.dwell_minutes / 60
 
     def _whole(self, name: str) -> int:
         value = self.settled.all_values.get(name)
