@@ -11,7 +11,7 @@ BENCHMARKS ?= imports overhead wall growth waiting
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo up test soak check format plan reap bench bench-data bench-gate \
+.PHONY: help setup demo rollout up test soak check format plan reap bench bench-data bench-gate \
 	bench-goodput faults audit deploy screenshots reference blocks \
 	automations lock clean
 .DEFAULT_GOAL := help
@@ -30,6 +30,9 @@ $(READY): pyproject.toml requirements.lock
 
 demo: $(READY)  ## the whole fine-tune against the emulator, and what came of it
 	$(BIN)/fine-tune demo
+
+rollout: $(READY)  ## a champion under load: a better model takes its place, a worse and a crashing one do not
+	$(BIN)/python -m benchmarks.rollout
 
 up: $(READY)  ## the whole system stays up; press Run on 127.0.0.1:4200 (ARGS="--port 4300")
 	$(BIN)/fine-tune up $(ARGS)

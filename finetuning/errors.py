@@ -5,6 +5,7 @@
     ├── CredentialError          no credential answered, or it may not do this
     │   └── CredentialUnavailable  where tokens come from does not answer; may be worth repeating
     ├── ResourceMissing          a named thing is not in the workspace or registry
+    ├── NotApproved              a person said no, or nobody said yes in time
     ├── PlanRefused              at least one gate found an error; nothing was created
     ├── KeyTaken                 the run's key stands for a job with other parameters
     ├── ComputeError             the cluster cannot run the fine-tune
@@ -21,7 +22,9 @@
     │   ├── DeploymentFailed
     │   ├── AnswerError
     │   │   └── NotAnsweringYet
-    │   └── EndpointLeftRunning
+    │   ├── EndpointLeftRunning
+    │   └── PromotionError       the product endpoint is not one, or somebody else works on it
+    │       └── CandidateFailed  the new deployment is not as good as the old one
     ├── OrphansRemain          the reaper could not remove everything that it should
     ├── RemovesTooMuch         the reaper was about to remove more than it may without a word
     ├── ResultRefused            a kept result is not one that this project writes
@@ -80,6 +83,21 @@ class PlanRefused(FineTuneError):
     def __str__(self) -> str:
         lines = "\n".join(f"  - {reason}" for reason in self.reasons)
         return f"The plan has {len(self.reasons)} error(s); nothing was created:\n{lines}"
+
+
+class NotApproved(FineTuneError):
+    """Whoever was asked refused, or nobody answered in time."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(what, reason)
+        self.what, self.reason = what, reason
+
+    def __str__(self) -> str:
+        why = self.reason or "no reason was given"
+        return (
+            f"It was not approved to {self.what}: {why}. Nothing was done of it. "
+            "Retry the run to be asked again."
+        )
 
 
 class KeyTaken(FineTuneError):
@@ -232,6 +250,25 @@ class EndpointLeftRunning(EndpointError):
         return (
             f"ENDPOINT '{self.endpoint}' MAY STILL RUN AND BILL: deleting it failed: {self.reason} "
             "The reaper will delete it on its next run. To be sure, delete it in the studio now."
+        )
+
+
+class PromotionError(EndpointError):
+    """The product endpoint cannot be worked on, or there is nothing to go back to."""
+
+
+class CandidateFailed(PromotionError):
+    """A probe of the new deployment failed, or it is slower or worse than the old one."""
+
+    def __init__(self, endpoint: str, deployment: str, step: str, reason: str) -> None:
+        super().__init__(endpoint, deployment, step, reason)
+        self.endpoint, self.deployment, self.step, self.reason = endpoint, deployment, step, reason
+
+    def __str__(self) -> str:
+        return (
+            f"Deployment '{self.deployment}' of endpoint '{self.endpoint}' failed at {self.step}: "
+            f"{self.reason} The traffic goes back to the old deployment. Look at the answers and "
+            "the deployment's log, or loosen the limits of the promotion."
         )
 
 

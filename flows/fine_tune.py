@@ -1,17 +1,27 @@
 """Fine-tune a chat model on Azure ML, serve it, ask it questions, and leave nothing running."""
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
+from finetuning.errors import NotApproved
 from finetuning.form.context import RunContext
-from finetuning.form.results import Result, Served, Trained
+from finetuning.form.promotion import Promoted
+from finetuning.form.results import Judged, Result, Served, Trained
 from finetuning.form.run import FineTune
 from finetuning.form.verdict import Verdict
 from finetuning.planning.plan import Plan
+from finetuning.planning.promotion import Target, may_promote
 from finetuning.recipes import recipe_for
+from flows.lifecycle.approval import (
+    approve_promotion,
+    approved_plan,
+    asks_for_promotion,
+    refuse_to_ask_alone,
+)
 from flows.lifecycle.cleanup import Guard, guarded
 from flows.lifecycle.context import FINE_TUNE, named_once, run_context
 from flows.lifecycle.events import tell_of_retirement
+from flows.lifecycle.promotion import promote_model
 from flows.lifecycle.recovery import train_until_complete
 from flows.lifecycle.supervised import SUPERVISED
 from flows.lifecycle.suspension import refuse_to_suspend_alone
@@ -20,10 +30,18 @@ from tasks.connection import connect
 from tasks.data import check_prepared_data, preparation
 from tasks.data_assets import fetch_data, upload_data
 from tasks.deployment import deploy_model
-from tasks.evaluation import ask_suites, judge_model, settle_suites
+from tasks.evaluation import (
+    ask_suites,
+    judge_model,
+    keep_judged,
+    make_champion,
+    recall_judged,
+    settle_suites,
+)
 from tasks.metrics import review_metrics
 from tasks.model import record_lineage, register_model
 from tasks.plan import settle_plan
+from tasks.promotion import look_at_product, product_endpoint, settle_probes
 from tasks.recovery import list_attempts
 from tasks.reports import publish_result
 from tasks.scoring import test_endpoint
@@ -40,16 +58,21 @@ def run_name() -> str:
 def fine_tune(run: FineTune = FineTune()) -> Result:  # noqa: B008  # frozen; the UI's form shows it
     """Fine-tune a model, serve it, ask it questions, and leave nothing running."""
     refuse_to_suspend_alone(run.waiting)
+    refuse_to_ask_alone(run)
     context = run_context()
     with guarded(context, run) as guard:
         region = connect(context, again=context.begun_before)
         # every gate; an error creates nothing
-        plan = guard.follow(settle_plan(context, run, wait_for=[region]))
+        plan = settle_plan(context, run, wait_for=[region])
+        plan = guard.follow(approved_plan(context, plan))
         tell_of_retirement(plan)
-        trained = guard.note(train(context, plan, guard, then_serve=True))
-        served = guard.note(serve(context, plan, trained, guard))
-        verdict = guard.note(judge(context, plan, trained, guard))
-    result = Result(**dict(trained), **dict(served), verdict=verdict)
+        judged = recall_judged(context) if asks_for_promotion(plan) else None
+        trained = guard.note(train(context, plan, guard, then_serve=judged is None))
+        judged = judged or serve_and_judge(context, plan, trained, guard)
+        guard.note(judged.served), guard.note(judged.verdict)  # a run that goes on recalls them
+        promotion = guard.note(promote(context, plan, trained, judged.verdict, guard))
+    served = dict(judged.served)
+    result = Result(**dict(trained), **served, verdict=judged.verdict, promotion=promotion)
     record_lineage(context.settings, result)
     return publish_result(result)
 
@@ -103,6 +126,16 @@ def serve(context: RunContext, plan: Plan, trained: Trained, guard: Guard) -> Se
     return Served(endpoint=endpoint, endpoint_kept=plan.serving.choice.keep, answers=answers)
 
 
+def serve_and_judge(context: RunContext, plan: Plan, trained: Trained, guard: Guard) -> Judged:
+    """Test the model on the run's own endpoint, and say whether it is better than the champion.
+
+    Where a person is asked next, it is kept: the run that goes on with the answer has it.
+    """
+    served = guard.note(serve(context, plan, trained, guard))
+    judged = Judged(served=served, verdict=judge(context, plan, trained, guard))
+    return keep_judged(context, judged) if asks_for_promotion(plan) else judged
+
+
 def judge(context: RunContext, plan: Plan, trained: Trained, guard: Guard) -> Verdict | None:
     """Have the deployed model answer the suites, and say whether it is better than the champion.
 
@@ -113,3 +146,40 @@ def judge(context: RunContext, plan: Plan, trained: Trained, guard: Guard) -> Ve
     suites = settle_suites(context, plan, trained.data)
     ask_suites(context, plan, trained.registered, suites, guard.spending)
     return judge_model(context, plan, trained, suites)
+
+
+def promote(
+    context: RunContext, plan: Plan, trained: Trained, verdict: Verdict | None, guard: Guard
+) -> Promoted | None:
+    """Let the model take the product endpoint's traffic by steps, where its verdict lets it.
+
+    None: it is not to be promoted. What the run was tested on is deleted first.
+    """
+    rules, model = plan.promotion, trained.registered
+    if rules is None:
+        return None
+    endpoint = product_endpoint(context.settings, model.name, rules.endpoint)
+    if not may_promote(rules.when, verdict, look_at_product(context, endpoint)):
+        return None
+    if not plan.serving.choice.keep:
+        guard.serving_over()
+    try:
+        approve_promotion(context, plan, verdict)
+    except NotApproved as refused:
+        get_run_logger().warning("%s", refused)
+        return None
+    suites = settle_suites(context, plan, trained.data) if plan.evaluation else []
+    probes = suites[0] if suites and not rules.probe_file else settle_probes(context, rules)
+    target = Target(
+        endpoint=endpoint,
+        model=model,
+        choice=plan.serving.choice,
+        rules=rules,
+        recipe=plan.recipe,
+        probes=probes,
+    )
+    with guard.promoting():
+        promoted = promote_model(context, target, guard.watch)
+    if promoted.outcome == "promoted":
+        make_champion(context, model)
+    return promoted

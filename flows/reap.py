@@ -25,7 +25,8 @@ from flows.lifecycle.runs import Patiences, find_owners
 from flows.lifecycle.server import reaping_server
 from tasks.connection import find_settings
 from tasks.endpoint import delete_endpoint
-from tasks.orphans import find_endpoints, find_jobs, publish_reaping
+from tasks.orphans import find_endpoints, find_jobs, find_spare_deployments, publish_reaping
+from tasks.promotion import retire_deployment
 from tasks.training import stop_job
 
 
@@ -43,6 +44,7 @@ def reap(
 
     What bears no tags of ours is never touched, nor what belongs to another Prefect server; what
     was asked to be kept, and what belongs to a run that is not known here, stays until its expiry.
+    Of a product endpoint only deployments go that do not serve.
 
     Args:
         dry_run: Only list what would be removed.
@@ -95,7 +97,11 @@ def look_around(settings: Settings) -> tuple[list[Orphan], dict[str, str]]:
     """Return what of ours is there, and what could not be looked at; each list by itself."""
     found: list[Orphan] = []
     failures: dict[str, str] = {}
-    listings = {"endpoints": find_endpoints.submit(settings), "jobs": find_jobs.submit(settings)}
+    listings = {
+        "endpoints": find_endpoints.submit(settings),
+        "deployments": find_spare_deployments.submit(settings),
+        "jobs": find_jobs.submit(settings),
+    }
     for what, listing in listings.items():
         try:
             seen = listing.result()
@@ -150,6 +156,8 @@ def remove(settings: Settings, doomed: list[Decision], deadlines: Deadlines) -> 
         context = RunContext(settings=settings, owner=owner, deadlines=deadlines)
         if one.kind == "endpoint":
             removals[one.name] = delete_endpoint.submit(context, one.name)
+        elif one.kind == "deployment":
+            removals[one.name] = retire_deployment.submit(context, *one.name.split("/"))
         else:
             removals[one.name] = stop_job.submit(context, one.name)
     failures = {}

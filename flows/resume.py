@@ -5,8 +5,9 @@ from datetime import datetime
 from prefect import flow, get_run_logger
 
 from finetuning.errors import FineTuneError
+from flows.lifecycle.approval import UNANSWERED
 from flows.lifecycle.context import FINE_TUNE
-from flows.lifecycle.runs import find_suspended, resume_runs
+from flows.lifecycle.runs import find_suspended, refuse_unanswered, resume_runs
 from flows.lifecycle.server import time_there
 from tasks.connection import find_settings
 from tasks.suspended import SuspendedRun, find_overdue
@@ -17,16 +18,21 @@ from tasks.training import find_ended_jobs
 def resume() -> list[str]:
     """Resume each suspended fine-tune whose job has ended, or whose deadline or budget has come.
 
+    A run that waits for approval is left alone; where nobody answered in time, it is refused.
     One listing of jobs serves all of them; the jobs of runs with a budget, and those that may be
     too late, are looked at one by one. Returns the names of the runs that go on.
 
     Raises:
         FineTuneError: the jobs could not be listed; what is due by itself was resumed all the same.
     """
+    now = time_there()
+    refused = refuse_unanswered(FINE_TUNE, now, UNANSWERED)
+    if refused:
+        get_run_logger().warning("nobody approved %s in time: refused", ", ".join(refused))
     waiting = find_suspended(FINE_TUNE)
     if not waiting:
         return []
-    settings, now = find_settings(), time_there()
+    settings = find_settings()
     due = [one for one in waiting if is_due(one, now)]
     asleep = [one for one in waiting if one not in due]
     overdue = find_overdue(settings, asleep, now)

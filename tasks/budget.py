@@ -52,6 +52,8 @@ class Spending:
         self.settings, self.plan, self.now = settings, plan, now
         self.meter = Meter(prices or load_prices())
         self._serving_since: float | None = None
+        self._serving_until: float | None = None
+        self._promoting_since: float | None = None
         self._deployment_found = False
         #: The newest attempt's name; looked up where nobody has told it.
         self.job: str | None = None
@@ -100,8 +102,23 @@ class Spending:
 
     def serving_ended(self) -> None:
         """Stop counting the endpoint's nodes; does nothing if there were none."""
-        if self._serving_since is not None:
-            self._meter_endpoint(self.now())
+        if self._serving_since is not None and self._serving_until is None:
+            self._serving_until = self.now()
+            self._meter_endpoint(self._serving_until)
+
+    def promotion_began(self) -> None:
+        """Count the candidate's nodes on the product endpoint from now on."""
+        self._promoting_since = self._promoting_since or self.now()
+        self._meter_promotion(None)
+
+    def promotion_ended(self) -> None:
+        """Stop counting them: from here they are the product's, or are gone."""
+        self._meter_promotion(self.now())
+
+    def _meter_promotion(self, ended: float | None) -> None:
+        started = self._promoting_since or self.now()
+        nodes = self.plan.serving.nodes
+        self.meter.set(Metered(what="promotion", nodes=nodes, started=started, ended=ended))
 
     def _meter_endpoint(self, ended: float | None) -> None:
         self.meter.set(
@@ -115,7 +132,7 @@ class Spending:
 
     def _look_at_deployment(self) -> None:
         """Count from the deployment's creation where that was earlier: it bills from then on."""
-        if self._serving_since is None or self._deployment_found:
+        if self._serving_since is None or self._serving_until or self._deployment_found:
             return
         serving = self.plan.serving
         get = open_client(self.settings).online_deployments.get

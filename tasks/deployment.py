@@ -41,11 +41,26 @@ def deploy_model(
     Raises:
         DeploymentFailed: with Azure's reason and the last lines of the deployment's log.
     """
-    client, name = open_client(context.settings), serving.choice.deployment
+    client = open_client(context.settings)
     wait = replace(patience(context.deadlines, "deployment_minutes"), guard=spending)
     if serving.choice.keep:
         date_serving(client, serving.endpoint, serving.choice.keep_hours, wait)
-    deployment = _settled(client, serving, wait)
+    bring_up(client, serving, model, context.owner.tags, wait)
+    _route_traffic(client, serving, wait)
+    return serving.choice.deployment
+
+
+def bring_up(
+    client: MLClient, serving: Serving, model: str, tags: dict[str, str], wait: Patience
+) -> None:
+    """Have the deployment serve the model, without a word about traffic.
+
+    What an earlier try made is adopted; what failed or serves another model is replaced.
+
+    Raises:
+        DeploymentFailed: with Azure's reason and the last lines of the deployment's log.
+    """
+    name, deployment = serving.choice.deployment, _settled(client, serving, wait)
     if deployment is not None and not _serves(deployment, model):
         state = resource_state(deployment)
         get_run_logger().warning("deployment %s is %s: replaced", name, state)
@@ -53,11 +68,27 @@ def deploy_model(
         wait_for_operation(f"Deleting deployment '{name}'", operation, wait)
         deployment = None
     if deployment is None:
-        if spending is not None:
-            spending()  # what training spent since the last look counts before more is begun
-        _create(client, serving, _described(serving, model, context.owner.tags), wait)
-    _route_traffic(client, serving, wait)
-    return name
+        if wait.guard is not None:
+            wait.guard()  # what training spent since the last look counts before more is begun
+        _create(client, serving, _described(serving, model, tags), wait)
+
+
+def remove_deployment(client: MLClient, endpoint: str, name: str, wait: Patience) -> None:
+    """Delete a deployment that has no traffic and wait until it is gone; gone already is success.
+
+    Raises:
+        azure.core.exceptions.HttpResponseError: Azure refused, for example since it has traffic.
+    """
+    what = f"Deleting deployment '{name}'"
+
+    def get() -> Any | None:
+        return look_up(client.online_deployments.get, name, endpoint)
+
+    found = wait_until(f"Deployment '{name}'", get, is_settled, wait)
+    if found is not None:
+        operation = client.online_deployments.begin_delete(name, endpoint)
+        wait_for_operation(what, operation, wait)
+        wait_until(what, get, lambda seen: seen is None, wait)
 
 
 def _serves(deployment: Any, model: str) -> bool:

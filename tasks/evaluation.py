@@ -18,7 +18,6 @@ from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
-from prefect.results import ResultStore
 
 from finetuning.azure.client import open_client
 from finetuning.azure.scoring import Scoring, open_scoring
@@ -42,14 +41,14 @@ from finetuning.evaluation.suites import (
 from finetuning.form.context import RunContext
 from finetuning.form.data import PreparedData
 from finetuning.form.evaluation import GENERAL, EvaluationChoice, SuiteRules
-from finetuning.form.results import RegisteredModel, Trained
+from finetuning.form.results import Judged, RegisteredModel, Trained
 from finetuning.form.verdict import Contender, Verdict
 from finetuning.planning.facts import SuiteFacts
 from finetuning.planning.findings import Report
 from finetuning.planning.plan import EvaluationPlan, Plan
 from finetuning.recipes import Recipe, find_recipe, recipe_for
 from tasks.data_assets import present
-from tasks.kept_results import KEPT, KeptJson, KeptResults
+from tasks.kept_results import KEPT, store
 from tasks.scoring import pick_rows
 from tasks.step import azure_step
 
@@ -84,12 +83,17 @@ def _files(choice: EvaluationChoice) -> Iterator[tuple[str, str, SuiteRules]]:
 
 
 def _read(settings: Settings, name: str, place: str, rules: SuiteRules) -> Suite:
+    return read_suite(name, read_rows(settings, place), rules)
+
+
+def read_rows(settings: Settings, place: str) -> list[str]:
+    """Return the lines of a suite's file: on this machine, at ``az://`` or at ``azureml://``."""
     if not place.startswith(("az://", "azureml://")):
-        return read_suite(name, Path(place).read_text(encoding="utf-8").splitlines(), rules)
+        return Path(place).read_text(encoding="utf-8").splitlines()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "suite.jsonl"
         download(place, file, settings)
-        return read_suite(name, file.read_text(encoding="utf-8").splitlines(), rules)
+        return file.read_text(encoding="utf-8").splitlines()
 
 
 def suites_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:  # noqa: ARG001
@@ -186,22 +190,16 @@ def _ask(scoring: Scoring, recipe: Recipe, row: Row, choice: EvaluationChoice) -
     return Answered(text=recipe.answer(text), seconds=seconds)
 
 
-def _store() -> ResultStore:
-    return ResultStore(
-        result_storage=KeptResults(), serializer=KeptJson(), cache_result_in_memory=False
-    )
-
-
 def _kept(model: Contender, row: Row, choice: EvaluationChoice) -> Answered | None:
-    store, key = _store(), answer_key(model.id, row.messages, choice.sampling)
-    if not store.exists(key):
+    kept, key = store(), answer_key(model.id, row.messages, choice.sampling)
+    if not kept.exists(key):
         return None
-    found: Answered = store.read(key).result
+    found: Answered = kept.read(key).result
     return found
 
 
 def _keep(model: Contender, row: Row, choice: EvaluationChoice, answer: Answered) -> None:
-    _store().write(answer, key=answer_key(model.id, row.messages, choice.sampling))
+    store().write(answer, key=answer_key(model.id, row.messages, choice.sampling))
 
 
 @azure_step("Judge the model")
@@ -276,6 +274,31 @@ def find_champion(settings: Settings, model: RegisteredModel) -> Contender | Non
             "Remove it from all but one.",
         )
     return _contender(settings, model.name, tagged[0], "champion") if tagged else None
+
+
+def recall_judged(context: RunContext) -> Judged | None:
+    """Return what this try of the run knew when it asked for approval; None if it has not asked."""
+    kept, key = store(), _judged_key(context)
+    if not kept.exists(key):
+        return None
+    found: Judged = kept.read(key).result
+    return found
+
+
+def keep_judged(context: RunContext, judged: Judged) -> Judged:
+    """Keep it for the process that goes on with the answer, so that it need not serve again."""
+    store().write(judged, key=_judged_key(context))
+    return judged
+
+
+def _judged_key(context: RunContext) -> str:
+    return f"judged-{context.owner.flow_run_id}-{context.retries}"
+
+
+@azure_step("Make the model the champion")
+def make_champion(context: RunContext, model: RegisteredModel) -> None:
+    """Give a promoted model the champion's tag: what serves is what is to be beaten."""
+    crown(context.settings, model)
 
 
 def crown(settings: Settings, model: RegisteredModel) -> None:

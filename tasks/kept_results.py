@@ -16,7 +16,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from prefect.filesystems import WritableFileSystem
-from prefect.results import get_default_result_storage
+from prefect.results import ResultStore, get_default_result_storage
 from prefect.serializers import Serializer
 from pydantic import Field, TypeAdapter
 
@@ -24,6 +24,7 @@ from finetuning.errors import ResultRefused
 from finetuning.evaluation.answers import Answered
 from finetuning.evaluation.suites import Suite
 from finetuning.form.data import PreparedData
+from finetuning.form.results import Judged
 from finetuning.planning.facts import SplitFacts
 from finetuning.planning.plan import Plan
 
@@ -35,6 +36,7 @@ SHAPES: dict[str, TypeAdapter[Any]] = {
     "looked at": TypeAdapter(dict[str, SplitFacts]),
     "answer": TypeAdapter(Answered),
     "suites": TypeAdapter(list[Suite]),
+    "judged": TypeAdapter(Judged),
 }
 #: The fields of a record's metadata that are passed on to Prefect.
 METADATA = ("storage_key", "expiration", "prefect_version", "storage_block_id")
@@ -62,6 +64,8 @@ def _shape(obj: Any) -> str:
         return "plan"
     if isinstance(obj, Answered):
         return "answer"
+    if isinstance(obj, Judged):
+        return "judged"
     if isinstance(obj, list):
         return "suites"
     return "prepared data" if isinstance(obj, PreparedData) else "looked at"
@@ -115,6 +119,13 @@ def _checked(content: bytes) -> bytes:
     return json.dumps(
         {"metadata": {**kept, "serializer": {"type": TYPE}}, "result": json.dumps(result)}
     ).encode()
+
+
+def store() -> ResultStore:
+    """Return the store of results that are kept by a key of our own."""
+    return ResultStore(
+        result_storage=KeptResults(), serializer=KeptJson(), cache_result_in_memory=False
+    )
 
 
 #: Options of a task with a result that is read again; the others keep none.

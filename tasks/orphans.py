@@ -1,4 +1,4 @@
-"""Orphans: the endpoints and jobs that bear our tags, and what was done about them.
+"""Orphans: the endpoints, deployments and jobs that bear our tags, and what was done about them.
 
 Each is looked at by itself: what fails at one of them is said, and the others are looked at.
 """
@@ -6,6 +6,7 @@ Each is looked at by itself: what fails at one of them is said, and the others a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prefect import get_run_logger
@@ -13,6 +14,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from finetuning.azure.client import open_client
 from finetuning.azure.ownership import RUN_TAG, Decision, Kind, Orphan, Orphans, read_tags, report
+from finetuning.azure.product import Product, read_product
 from finetuning.azure.service_errors import first_lines, service_errors, state_text
 from finetuning.azure.settings import Settings
 from finetuning.errors import FineTuneError
@@ -28,6 +30,42 @@ def find_endpoints(settings: Settings) -> Orphans:
     """Return every endpoint of the workspace that bears our tags."""
     client = open_client(settings)
     return _each("endpoint", client.online_endpoints.list, lambda one: _endpoint(client, one))
+
+
+@azure_step("List what product endpoints keep beside what serves")
+def find_spare_deployments(settings: Settings) -> Orphans:
+    """Return the deployments of product endpoints that do not serve: candidates, and old ones."""
+    client = open_client(settings)
+    found: list[Orphan] = []
+    problems: dict[str, str] = {}
+    for endpoint in client.online_endpoints.list():
+        product = read_product(str(endpoint.name), endpoint.tags)
+        if product is not None and product.serving:
+            spare = _each(
+                "deployment",
+                partial(client.online_deployments.list, product.name),
+                partial(_spare, product, dict(endpoint.tags or {})),
+            )
+            found, problems = found + spare.found, problems | spare.problems
+    return Orphans(found=found, problems=problems)
+
+
+def _spare(product: Product, tags: dict[str, str], deployment: Any) -> Orphan | None:
+    """Return a deployment as something that may go; never the one that serves.
+
+    The one that is kept to go back to is the endpoint's, which says until when. Another one is its
+    own run's: a candidate.
+    """
+    name, until = str(deployment.name), product.previous_until
+    if name == product.serving:
+        return None
+    kept = name == product.previous and until is not None
+    state, nodes = state_text(deployment.provisioning_state), float(deployment.instance_count or 1)
+    whose = tags if kept else deployment.tags
+    spare = read_tags("deployment", f"{product.name}/{name}", state, whose, nodes)
+    if spare is None or not kept:
+        return spare
+    return spare.model_copy(update={"keep": True, "expires": until})
 
 
 @azure_step("List jobs with our tags")
@@ -69,7 +107,9 @@ def _endpoint(client: MLClient, endpoint: Any) -> Orphan | None:
     ours = read_tags("endpoint", str(endpoint.name), state, endpoint.tags, 0.0)
     if ours is None:  # nothing more is asked about what is not ours
         return None
-    return ours.model_copy(update={"nodes": _nodes(client, ours.name)})
+    product = read_product(ours.name, endpoint.tags)
+    serves = product is not None and bool(product.serving)
+    return ours.model_copy(update={"nodes": _nodes(client, ours.name), "serves": serves})
 
 
 def _nodes(client: MLClient, endpoint: str) -> float:

@@ -114,6 +114,7 @@ def _text(result: Result) -> str:
         "registered model": f"{result.registered.name} {result.registered.version}",
         "endpoint": _endpoint(result),
         "verdict": _verdict(result),
+        "promotion": _promotion(result),
     }
     lines = [f"| {what} | {value} |" for what, value in rows.items()]
     return "\n".join(["| what | value |", "| --- | --- |", *lines])
@@ -133,6 +134,11 @@ def _attempts(result: Result) -> dict[str, str]:
 def _verdict(result: Result) -> str:
     found = result.verdict
     return "none: not evaluated" if found is None else f"{found.decision}: {found.why}"
+
+
+def _promotion(result: Result) -> str:
+    found = result.promotion
+    return "none" if found is None else f"{found.outcome} on {found.endpoint}: {found.why}"
 
 
 def _endpoint(result: Result) -> str:

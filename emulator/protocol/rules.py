@@ -95,6 +95,11 @@ RULES = (
         "test_traffic_is_mirrored_to_one_idle_deployment_by_half_at_most",
     ),
     Rule(
+        "a request that names no deployment is copied to the mirrored one, its answer dropped",
+        ROLLOUT,
+        "test_a_mirrored_request_is_sent_to_the_shadow_and_answered_by_the_other",
+    ),
+    Rule(
         "a deployment with live traffic is not deleted",
         ROLLOUT,
         "test_a_deployment_with_traffic_is_not_deleted",

@@ -13,6 +13,8 @@ import re
 
 #: Letters of the data's name that an endpoint's name has room for.
 DATA_LETTERS = 10
+#: Letters of the model's name that a product endpoint's name has room for.
+PRODUCT_LETTERS = 23
 
 
 #: The names that ``next_attempt`` makes: a key has ten digits, so its own end is no number.
@@ -69,6 +71,19 @@ def endpoint_name(key: str, data: str, chosen: str | None = None) -> str:
     ``data`` is the short name of what the model was trained on.
     """
     return chosen or f"{short_name(data)}-completion-{key}"
+
+
+def product_name(model: str, workspace: str, chosen: str | None = None) -> str:
+    """Return the product endpoint's name: the same for every version of a registered model.
+
+    ``workspace``: the id of the workspace, by which the name is unique in its region.
+    """
+    if chosen:
+        return chosen
+    words = re.sub(r"[^A-Za-z0-9]+", "-", model.lower()).strip("-")
+    words = words if words[:1].isalpha() else f"m{words}"
+    digest = hashlib.sha256(f"{workspace}/{model}".lower().encode()).hexdigest()[:8]
+    return f"{words[:PRODUCT_LETTERS].strip('-')}-{digest}"
 
 
 def short_name(data: str) -> str:

@@ -115,12 +115,14 @@ def served_tags(there: Mapping[str, str], now: datetime, kept_hours: float) -> d
     }
 
 
-Kind = Literal["endpoint", "job"]
+Kind = Literal["endpoint", "deployment", "job"]
 
 
 class Orphan(BaseModel):
     """An endpoint or a job that bears our tags. ``nodes``: how many bill while it is there.
 
+    A deployment is one of a product endpoint's that does not serve; its name is
+    ``ENDPOINT/DEPLOYMENT``. ``serves``: a product endpoint whose traffic somebody relies on.
     ``server``: the id of the Prefect server that knows its run.
     """
 
@@ -136,6 +138,7 @@ class Orphan(BaseModel):
     created: datetime
     expires: datetime
     keep: bool
+    serves: bool = False
     server: str = UNKNOWN_SERVER
 
     @property
@@ -220,12 +223,15 @@ def decide(
 
     It stays while a living run owns it (by its id or by a shared key) and neither its expiry nor
     that run's own deadlines have passed; where it was asked to be kept, until its expiry; where its
-    run is not known, until its expiry; and always where another server's run owns it.
+    run is not known, until its expiry; and always where another server's run owns it, or where it
+    is a product endpoint that serves.
     """
     known = [one for one in owners if _owns(one, found)]
     living = [one for one in known if one.alive]
     if found.names_its_server and found.server not in servers:
         return _is_anothers(found, now)
+    if found.serves:
+        return _serves_on(found, now)
     if living:
         until = max([found.expires, *(one.wanted_until or found.expires for one in living)])
         if now < until:
@@ -234,7 +240,7 @@ def decide(
     if now >= found.expires:
         return _expired(found, found.expires, now)
     until = found.expires
-    if found.keep and found.kind == "endpoint":
+    if found.keep and found.kind != "job":
         return _stays(found, f"asked to be kept until {_utc(until)}")
     if known:
         return _goes(found, f"its run '{known[0].name}' is {known[0].state}", now)
@@ -253,6 +259,14 @@ def _is_anothers(found: Orphan, now: datetime) -> Decision:
     if expired:
         why = f"EXPIRED {_utc(found.expires)}, but {why}; if that server is gone, name it as lost"
     return Decision(found=found, remove=False, why=why, expired=expired, unclear=True)
+
+
+def _serves_on(found: Orphan, now: datetime) -> Decision:
+    """Leave it: somebody's requests go there. Past its expiry a person decides."""
+    if now < found.expires:
+        return _stays(found, f"serves; asked to be kept until {_utc(found.expires)}")
+    why = f"EXPIRED {_utc(found.expires)}, but it has traffic: promote onto it, or delete it"
+    return Decision(found=found, remove=False, why=why, expired=True)
 
 
 def _stays(found: Orphan, why: str) -> Decision:

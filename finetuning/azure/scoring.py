@@ -21,7 +21,7 @@ BUSY = [408, 424, 429, 502, 503, 504]
 class Scoring:
     """A deployment that can be asked, from several threads. Its key does not leave this object."""
 
-    def __init__(self, url: str, headers: dict[str, str]) -> None:
+    def __init__(self, url: str, headers: dict[str, str], *, patient: bool = True) -> None:
         from azure.core.pipeline.policies import RetryPolicy, SansIOHTTPPolicy
 
         class Timed(SansIOHTTPPolicy[Any, Any]):
@@ -34,7 +34,8 @@ class Scoring:
                 response.context["seconds"] = time.perf_counter() - request.context["began"]
 
         self._url, self._headers = url, headers
-        self._policies = [RetryPolicy(retry_on_status_codes=BUSY), Timed()]
+        again = RetryPolicy(retry_on_status_codes=BUSY) if patient else RetryPolicy.no_retries()
+        self._policies = [again, Timed()]
 
     def ask(self, body: dict[str, Any]) -> tuple[str, float]:
         """Return the answer's text and the seconds that its request took.
@@ -57,8 +58,12 @@ class Scoring:
             return str(answer.http_response.text()), float(answer.context["seconds"])
 
 
-def open_scoring(settings: Settings, endpoint: str, deployment: str) -> Scoring:
+def open_scoring(
+    settings: Settings, endpoint: str, deployment: str, *, patient: bool = True
+) -> Scoring:
     """Return the way to ask a deployment, whatever the endpoint's traffic.
+
+    ``patient``: a busy or failing deployment is asked again; otherwise its first word counts.
 
     Raises:
         azure.core.exceptions.AzureError: the endpoint or its key may not be read.
@@ -68,4 +73,4 @@ def open_scoring(settings: Settings, endpoint: str, deployment: str) -> Scoring:
         "Authorization": f"Bearer {online.get_keys(endpoint).primary_key}",
         "azureml-model-deployment": deployment,
     }
-    return Scoring(str(online.get(endpoint).scoring_uri), headers)
+    return Scoring(str(online.get(endpoint).scoring_uri), headers, patient=patient)

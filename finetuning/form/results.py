@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from finetuning.form.data import PreparedData
+from finetuning.form.promotion import Promoted
 from finetuning.form.run import Scalar
 from finetuning.form.verdict import Verdict
 
@@ -117,6 +118,13 @@ class Served(BaseModel):
     answers: list[Answer]
 
 
+class Judged(BaseModel):
+    """What a run knows before it asks whether its model may take traffic."""
+
+    served: Served
+    verdict: Verdict | None
+
+
 class Result(Trained):
     """What a run leaves behind, as data; without an endpoint it was trained and not served."""
 
@@ -124,3 +132,4 @@ class Result(Trained):
     endpoint_kept: bool = False
     answers: list[Answer] = Field(default_factory=list)
     verdict: Verdict | None = Field(None, description="None: the run was not evaluated.")
+    promotion: Promoted | None = Field(None, description="None: the model was not to be promoted.")

@@ -16,6 +16,7 @@ from finetuning.form.choice import Choice, left_open
 from finetuning.form.data import DataChoice
 from finetuning.form.evaluation import EvaluationChoice
 from finetuning.form.presets import DEFAULT, decided, filled, read_preset
+from finetuning.form.promotion import PromotionChoice
 
 Scheduler = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"
@@ -437,6 +438,19 @@ class FineTune(Choice):
         title="Evaluation",
         description="Whether the new model is better than the current champion.",
     )
+    promotion: PromotionChoice = Field(
+        default_factory=PromotionChoice,
+        title="Promotion",
+        description="Whether the new model takes the traffic of the product endpoint.",
+    )
+    approve: list[Literal["spend", "promote"]] = Field(
+        default_factory=list,
+        description="What a person approves in Prefect's UI first. spend: the plan and its cost. "
+        "promote: the verdict. The run is suspended until then; this needs a deployment.",
+    )
+    approve_hours: float = Field(
+        24, gt=0, le=24 * 30, description="Hours after which an unanswered question is refused."
+    )
     waiting: Waiting = Field(
         "attached",
         description="How the run waits for the job. attached: its process keeps running. "
@@ -475,6 +489,24 @@ class FineTune(Choice):
         if not isinstance(given, Mapping) or info.context == OF_A_PRESET:
             return given
         return filled(cls.unfolded(given), preset_values(str(given.get("preset") or DEFAULT)))
+
+    @model_validator(mode="after")
+    def _promotes_what_is_judged(self) -> FineTune:
+        if self.promotion.when == "if_better" and not self.evaluation.on:
+            raise ValueError(
+                "promotion.when is 'if_better', but nothing says which model is better: set "
+                "evaluation.compare to kept"
+            )
+        if (
+            self.promotion.on
+            and self.promotion.endpoint
+            and self.promotion.endpoint == self.endpoint.name
+        ):
+            raise ValueError(
+                f"'{self.promotion.endpoint}' is both endpoint.name, on which the model is tested, "
+                "and promotion.endpoint, which keeps its traffic: choose two names"
+            )
+        return self
 
     def by_preset(self) -> dict[str, Any]:
         """Return the values that the preset decided, by the field's name (``model.name``)."""

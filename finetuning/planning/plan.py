@@ -9,6 +9,7 @@ from pydantic import Field
 from finetuning.evaluation.suites import Suite
 from finetuning.form.data import DataChoice
 from finetuning.form.evaluation import EvaluationChoice
+from finetuning.form.promotion import PromotionChoice
 from finetuning.form.results import Foundation
 from finetuning.form.run import (
     ComputeChoice,
@@ -104,6 +105,9 @@ class Plan(Fact):
     serving: Serving
     test: TestChoice
     evaluation: EvaluationPlan | None = None
+    promotion: PromotionChoice | None = None
+    approve: list[str] = Field(default_factory=list, description="What a person approves.")
+    approve_hours: float = Field(24, description="Hours until a question counts as refused.")
     waiting: Waiting
     stop_when: list[Hopeless] = Field(
         default_factory=list, description="Of what a training is cancelled."

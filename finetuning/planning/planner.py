@@ -27,11 +27,19 @@ from finetuning.planning.plan import (
     Registration,
     Serving,
 )
-from finetuning.planning.prices import Estimate, Nodes, Prices, Work, estimate, training_hours
+from finetuning.planning.prices import (
+    Estimate,
+    Nodes,
+    Prices,
+    Work,
+    answering_hours,
+    estimate,
+    training_hours,
+)
 from finetuning.planning.rules.compute import check_compute, training_nodes
 from finetuning.planning.rules.data import check_data
 from finetuning.planning.rules.endpoint import check_endpoint
-from finetuning.planning.rules.evaluation import check_evaluation
+from finetuning.planning.rules.evaluation import asked_rows, check_evaluation
 from finetuning.planning.rules.lifecycle import Used, check_lifecycle
 from finetuning.planning.rules.money import check_money
 from finetuning.planning.sizes import settle_compute, settle_endpoint
@@ -197,7 +205,8 @@ class _Planner:
             work,
             self.training,
             self.serving.nodes,
-            endpoint_hours=self.run.endpoint.keep_hours if self.run.endpoint.keep else None,
+            endpoint_hours=self._endpoint_hours(),
+            promotion_hours=self._promotion_hours(),
         )
 
     def _work(self, rows_per_step: int) -> Work | None:
@@ -215,6 +224,24 @@ class _Planner:
             max_steps=steps if isinstance(steps, int) else -1,
             rows_per_step=rows_per_step,
         )
+
+    def _endpoint_hours(self) -> float:
+        if self.run.endpoint.keep:
+            return self.run.endpoint.keep_hours
+        choice, hours = self.run.evaluation, self.prices.endpoint_hours
+        if self.facts.suites is None:
+            return hours
+        asked = (self.facts.splits or {}).get(self.recipe.splits.asked)
+        rows = sum(asked_rows(choice, self.facts.suites.suites, asked).values())
+        return hours + answering_hours(self.prices, rows, choice.max_new_tokens, choice.concurrency)
+
+    def _promotion_hours(self) -> float:
+        """Return how long the candidate is tried; afterwards it is the product's, not the run's."""
+        rules = self.run.promotion
+        if not rules.on:
+            return 0.0
+        watched = len(rules.steps) + 1 + bool(rules.mirror_percent)
+        return self.prices.endpoint_hours + watched * rules.dwell_minutes / 60
 
     def _whole(self, name: str) -> int:
         value = self.settled.all_values.get(name)
@@ -308,6 +335,15 @@ class _Planner:
         yield Created(kind="endpoint", name=self.serving.endpoint, detail="key authentication")
         served = f"{serving.count} x {serving.size}"
         yield Created(kind="deployment", name=self.run.endpoint.deployment, detail=served)
+        if self.run.promotion.on:
+            yield self._promoted(served)
+
+    def _promoted(self, served: str) -> Created:
+        rules = self.run.promotion
+        name = rules.endpoint or f"named after {self.registration.name}"
+        kept = f"kept {rules.keep_days:g} days, the old model {rules.keep_old_hours:g} h"
+        detail = f"{served} if promoted ({rules.when}), beside the old model; {kept}"
+        return Created(kind="product endpoint", name=name, detail=detail)
 
     def _evaluation(self) -> EvaluationPlan | None:
         if self.facts.suites is None:
@@ -333,6 +369,9 @@ class _Planner:
             data=self.run.data,
             test=self.run.test,
             evaluation=self._evaluation(),
+            promotion=self.run.promotion if self.run.promotion.on else None,
+            approve=list(self.run.approve),
+            approve_hours=self.run.approve_hours,
             waiting=self.run.waiting,
             stop_when=self.run.stop_when,
             hopeless=self.run.hopeless,

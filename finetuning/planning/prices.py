@@ -38,6 +38,7 @@ class Prices(BaseModel):
     reference_parameters: float = Field(gt=0)
     overhead_hours: float = Field(ge=0)
     endpoint_hours: float = Field(ge=0)
+    answer_tokens_per_second: float = Field(20, gt=0)
     model_parameters: dict[str, float]
     sizes: dict[str, SizePrice]
 
@@ -70,6 +71,11 @@ def load_prices(override: Path | None = None) -> Prices:
         SettingsError: the user's file is missing, not TOML, or has an entry that means nothing.
     """
     return PRICES.load(override)
+
+
+def answering_hours(prices: Prices, questions: int, tokens: int, at_once: int) -> float:
+    """Return how long an endpoint takes for so many answers of so many tokens at most."""
+    return questions * tokens / (prices.answer_tokens_per_second * at_once) / 3600
 
 
 class Work(BaseModel):
@@ -155,10 +161,12 @@ def estimate(
     endpoint: Nodes,
     *,
     endpoint_hours: float | None = None,
+    promotion_hours: float = 0.0,
 ) -> Estimate:
     """Return node-hours and their price, before anything runs.
 
     ``endpoint_hours``: how long the endpoint shall live, where that is known (it is kept).
+    ``promotion_hours``: how long a second deployment is tried beside what serves.
     """
     unknown: list[str] = []
     hours = training_hours(prices, model, work, training)
@@ -169,6 +177,7 @@ def estimate(
     for what, nodes, each in (
         ("training", training, hours),
         ("endpoint", endpoint, serving),
+        *([("promotion", endpoint, promotion_hours)] if promotion_hours else []),
     ):
         per_hour = prices.per_hour(nodes.size, low_priority=nodes.low_priority)
         if per_hour is None:

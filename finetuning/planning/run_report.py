@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import Field
 
 from finetuning.evaluation.report import answered, figures
+from finetuning.form.promotion import Promoted
 from finetuning.form.results import Answer, Served, SubmittedJob, Trained
 from finetuning.form.verdict import RowScore, Verdict
 from finetuning.planning.facts import Fact
@@ -45,6 +46,7 @@ class RunReport(Fact):
     trained: Trained | None = None
     served: Served | None = None
     verdict: Verdict | None = None
+    promotion: Promoted | None = None
     spent: Actual | None = None
     steps: dict[str, float] = Field(default_factory=dict, description="Seconds, by step.")
     left: list[str] = Field(default_factory=list, description="What could not be removed, and why.")
@@ -82,6 +84,9 @@ def _parts(report: RunReport) -> Iterator[str]:
         yield "## Evaluation"
         yield figures(report.verdict)
         yield answered(report.verdict)
+    if report.promotion is not None:
+        yield "## Promotion"
+        yield table(["what", "which"], _promotion(report.promotion))
     yield from _answers(report)
     yield "## Cost"
     yield _cost(report)
@@ -92,6 +97,17 @@ def _parts(report: RunReport) -> Iterator[str]:
     yield table(["what", "which", "now"], list(_created(report))) or "Nothing."
     yield "## What to do next"
     yield "\n".join(f"- {one}" for one in next_steps(report))
+
+
+def _promotion(found: Promoted) -> list[list[str]]:
+    rows = [
+        ["outcome", found.outcome],
+        ["why", plain(found.why)],
+        ["endpoint", f"`{found.endpoint}`"],
+        ["has the traffic", found.serving],
+        ["kept for a rollback", found.previous],
+    ]
+    return [row for row in rows if row[1]]
 
 
 def _identities(report: RunReport) -> list[list[str]]:

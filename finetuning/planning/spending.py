@@ -85,7 +85,7 @@ class Actual(BaseModel):
         return total(self.lines)
 
     def of(self, what: str) -> list[CostLine]:
-        """Return the lines of ``training`` or ``endpoint``."""
+        """Return the lines of ``training``, ``endpoint`` or ``promotion``."""
         return [line for line in self.lines if line.what.split(":")[0] == what]
 
 
@@ -106,7 +106,8 @@ def compare(actual: Actual) -> str:
     """Return a markdown report: estimate and actual side by side, then every line."""
     estimated = {line.what: line for line in actual.estimate.lines} if actual.estimate else {}
     rows = []
-    for what in (TRAINING, "endpoint"):
+    promotes = "promotion" in estimated or bool(actual.of("promotion"))
+    for what in (TRAINING, "endpoint", *(["promotion"] if promotes else [])):
         lines, before = actual.of(what), estimated.get(what)
         rows.append(
             [

@@ -52,6 +52,7 @@ from tasks.attempts import newest_name
 from tasks.budget import Spending, report_costs
 from tasks.connection import find_settings
 from tasks.endpoint import create_endpoint, delete_endpoint
+from tasks.promotion import product_of, return_traffic, withdraw_candidate
 from tasks.training import cancel_training, stop_job
 
 Log = Logger | LoggerAdapter[Any]
@@ -147,6 +148,26 @@ class Guard:
         if self.spending is not None:
             self.spending.serving_began()
 
+    def serving_over(self) -> None:
+        """Delete the run's own endpoint before its end: what it was for is done."""
+        self.outlast_begun(self.context.deadlines.deployment_minutes * 60)
+        delete_endpoint(self.context, self.made.endpoint)
+        self.serves = False
+        if self.spending is not None:
+            self.spending.serving_ended()
+
+    @contextmanager
+    def promoting(self) -> Iterator[None]:
+        """Count the candidate's nodes while the promotion lasts."""
+        if self.spending is None:
+            yield
+            return
+        self.spending.promotion_began()
+        try:
+            yield
+        finally:
+            self.spending.promotion_ended()
+
     def seconds_left(self) -> float:
         """Return for how long the job may go on before the budget can be passed."""
         return math.inf if self.spending is None else self.spending.seconds_left()
@@ -186,7 +207,7 @@ def guarded(context: RunContext, run: FineTune) -> Iterator[Guard]:
         report_end(guard.noted, taken, [])
         raise
     except Pause:  # not an end
-        with _beyond_suspension():
+        with beyond_suspension():
             _leave_suspended(guard, run)
         raise
     except BaseException as first:
@@ -198,7 +219,7 @@ def guarded(context: RunContext, run: FineTune) -> Iterator[Guard]:
                 guard.made.endpoint,
             )
             raise
-        with _beyond_suspension():
+        with beyond_suspension():
             problems: list[str] = []
             if guard.may_have_made:
                 problems = clean_up(context, guard.made, guard.begun, get_run_logger())
@@ -225,11 +246,11 @@ def _leave_suspended(guard: Guard, run: FineTune) -> None:
         guard.report(TerminationSignal(signal.SIGTERM), problems)
     elif guard.serves and state is not None and state.is_paused():
         log.warning("suspended while it serves: the endpoint is deleted, and made again later")
-        _attempt(lambda: delete_endpoint(guard.context, guard.made.endpoint), log)
+        attempt(lambda: delete_endpoint(guard.context, guard.made.endpoint), log)
 
 
 @contextmanager
-def _beyond_suspension() -> Iterator[None]:
+def beyond_suspension() -> Iterator[None]:
     """Let the steps of the clean-up begin: Prefect begins none of a run that is to suspend."""
     flow = FlowRunContext.get()
     if flow is None:
@@ -289,11 +310,12 @@ def clean_up(
     def stop() -> object:
         return stop_job(context, newest())
 
-    problems = [_attempt(step, log) for step in (ask, delete, outlast, stop)]
+    problems = [attempt(step, log) for step in (ask, delete, outlast, stop)]
     return list(filter(None, problems[1:]))  # what the first could not ask, the last asks again
 
 
-def _attempt(step: Callable[[], object], log: Log) -> str | None:
+def attempt(step: Callable[[], object], log: Log) -> str | None:
+    """Do it; return what went wrong, which is said loudly and stops nothing else."""
     try:
         step()
     except Exception as error:  # whatever it is: the next thing must still be cleaned up
@@ -314,6 +336,7 @@ def take_up_or_clean_up(flow: Flow[..., Any], flow_run: FlowRun, state: State[An
     own job. Where nobody would begin it again, what it made is removed.
     """
     log = flow_run_logger(flow_run, flow)
+    _return_traffic_of(flow_run, log)
     with get_client(sync_client=True) as client:
         if take_up(client, flow_run.id):
             log.warning("the run's process died: the run is taken up again")
@@ -321,11 +344,24 @@ def take_up_or_clean_up(flow: Flow[..., Any], flow_run: FlowRun, state: State[An
     _clean_up_after(flow, flow_run)
 
 
-def _clean_up_after(flow: Flow[..., Any], flow_run: FlowRun) -> None:
+def _return_traffic_of(flow_run: FlowRun, log: Log) -> None:
+    """Give the traffic of a product endpoint back before anything else, whoever goes on."""
     run = read_parameters(flow_run)
+    if run.promotion.on:
+        context = _context_of(flow_run, run)
+        attempt(lambda: return_traffic(context, product_of(context.settings, run)), log)
+
+
+def _context_of(flow_run: FlowRun, run: FineTune) -> RunContext:
     key = naming.run_key(str(flow_run.id), run.key)
     owner = Ownership(flow_run_id=str(flow_run.id), key=key, tags={})
-    context = RunContext(settings=find_settings(), owner=owner, deadlines=run.deadlines)
-    log = flow_run_logger(flow_run, flow)
-    problems = clean_up(context, made_by(run, key), [], log)
+    return RunContext(settings=find_settings(), owner=owner, deadlines=run.deadlines)
+
+
+def _clean_up_after(flow: Flow[..., Any], flow_run: FlowRun) -> None:
+    run = read_parameters(flow_run)
+    context, log = _context_of(flow_run, run), flow_run_logger(flow_run, flow)
+    if run.promotion.on:
+        attempt(lambda: withdraw_candidate(context, product_of(context.settings, run)), log)
+    problems = clean_up(context, made_by(run, context.owner.key), [], log)
     log.info("cleaned up after the run at %s: %s", datetime.now(UTC), problems or "nothing is left")

@@ -14,6 +14,7 @@ from prefect.exceptions import PrefectException, TerminationSignal
 from prefect.runtime import flow_run
 
 from finetuning.errors import FineTuneError
+from finetuning.form.promotion import Promoted
 from finetuning.form.results import Served, SubmittedJob, Trained
 from finetuning.form.verdict import Verdict
 from finetuning.planning.plan import Plan
@@ -29,6 +30,7 @@ PARTS: dict[type[Any], str] = {
     Trained: "trained",
     Served: "served",
     Verdict: "verdict",
+    Promoted: "promotion",
     Actual: "spent",
 }
 

@@ -310,8 +310,32 @@ def find_suspended(flow: str) -> list[SuspendedRun]:
     with get_client(sync_client=True) as client:
         runs = _in_states(client, flow, "PAUSED")
         return [
-            _suspended(client, run) for run in runs if run.state and run.state.name == "Suspended"
+            _suspended(client, run)
+            for run in runs
+            if run.state and run.state.name == "Suspended" and not _question(run)
         ]
+
+
+def _question(run: FlowRun) -> datetime | None:
+    """Return until when a run waits for somebody's answer; None where it does not."""
+    details = run.state.state_details if run.state else None
+    if details is None or not details.run_input_keyset or details.pause_timeout is None:
+        return None
+    until: datetime = details.pause_timeout
+    return until - GRACE
+
+
+@task(name="Answer what nobody has answered", **ASKED)
+def refuse_unanswered(flow: str, now: datetime, answer: dict[str, str]) -> list[str]:
+    """Give the runs of a flow whose question is too old this answer; return their names."""
+    names = []
+    with get_client(sync_client=True) as client:
+        for run in _in_states(client, flow, "PAUSED"):
+            until = _question(run)
+            if until is not None and now >= until:
+                told = client.resume_flow_run(run.id, run_input=answer)
+                names += [run.name] if told.status == SetStateStatus.ACCEPT else []
+    return names
 
 
 def _suspended(client: SyncPrefectClient, run: FlowRun) -> SuspendedRun:

@@ -33,6 +33,8 @@ NAMES = {
     "fine-tune/run",
     "fine-tune/weekly",
     "plan/now",
+    "promote/by-steps",
+    "rollback/at-once",
     "reap/every-15-minutes",
     "resume/every-2-minutes",
     "refresh-data/monthly",

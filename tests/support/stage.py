@@ -73,10 +73,10 @@ class Stage:
             yield process
 
     @contextmanager
-    def served(self, name: str) -> Iterator[subprocess.Popen[bytes]]:
+    def served(self, name: str, flow: str = "fine-tune") -> Iterator[subprocess.Popen[bytes]]:
         """The flow served, ready for runs."""
-        with self.program("serve", name) as process:
-            until("the deployment is polled", lambda: self._ready(name))
+        with self.program("serve", name, flow) as process:
+            until("the deployment is polled", lambda: self._ready(f"{flow}/{name}"))
             yield process
 
     def _ready(self, name: str) -> bool:
@@ -84,7 +84,7 @@ class Stage:
 
         with self.prefect() as client:
             try:
-                found = client.read_deployment_by_name(f"fine-tune/{name}")
+                found = client.read_deployment_by_name(name)
             except ObjectNotFound:
                 return False
         return str(getattr(found.status, "value", found.status)) == "READY"

@@ -92,6 +92,12 @@ class Serving:
             return None
         return random.choices(names, weights=[traffic[name] for name in names])[0]
 
+    def mirror(self, endpoint: dict[str, Any]) -> str | None:
+        """The deployment that gets a copy of this request, by the endpoint's mirrored share."""
+        shares: dict[str, int] = endpoint["properties"].get("mirrorTraffic") or {}
+        drawn = random.uniform(0, 100)
+        return next((name for name, share in shares.items() if drawn < share), None)
+
     # -- verbs
 
     async def create_endpoint(self, key: str) -> None:

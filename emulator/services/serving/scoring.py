@@ -1,7 +1,8 @@
 """An endpoint's own host: checks the key, picks a deployment, passes the request to its process."""
 
+import asyncio
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -23,6 +24,7 @@ class ScoringService:
 
     serving: Serving
     faults: Faults
+    shadows: set[asyncio.Task[Response]] = field(default_factory=set)
 
 
 async def score(service: ScoringService, request: Request) -> Response:
@@ -41,11 +43,35 @@ async def score(service: ScoringService, request: Request) -> Response:
     if deployment is None:
         text = f"The deployment '{name}' does not exist."
         return JSONResponse({"error": {"message": text}}, status_code=404)
+    if wanted is None:
+        await _mirror(service, request, endpoint)
+    return await _answer(service, request, deployment)
+
+
+async def _mirror(service: ScoringService, request: Request, endpoint: dict[str, Any]) -> None:
+    """Send a copy of a request that names no deployment to the one that is mirrored to, maybe.
+
+    Nobody waits for its answer, and nobody sees it.
+    """
+    name = service.serving.mirror(endpoint)
+    shadow = service.serving.deployment(endpoint["name"], name) if name else None
+    if shadow is None:
+        return
+    await request.body()  # kept by the request: the copy may be sent after the answer
+    copy = asyncio.create_task(_answer(service, request, shadow), name=f"mirror to {name}")
+    service.shadows.add(copy)
+    copy.add_done_callback(service.shadows.discard)
+
+
+async def _answer(
+    service: ScoringService, request: Request, deployment: dict[str, Any]
+) -> Response:
     settings = deployment["properties"].get("requestSettings") or {}
     timeout = duration(settings.get("requestTimeout") or "") or DEFAULT_TIMEOUT_S
-    scorers = service.serving.scorers
-    if service.faults.take("scorer_crashes", "request"):
-        await scorers.crash(deployment_key(endpoint["name"], deployment["name"]))
+    scorers, take = service.serving.scorers, service.faults.take
+    name = deployment["name"]
+    if take("scorer_crashes", "request") or take("scorer_crashes", f"request:{name}"):
+        await scorers.crash(deployment_key(deployment["endpoint"], name))
     return await _forward(scorers, request, deployment, timeout)
 
 

@@ -13,10 +13,7 @@ def check_evaluation(
     choice: EvaluationChoice, suites: list[Suite], asked: SplitFacts | None, report: Report
 ) -> None:
     """Say what speaks against the evaluation; ``asked`` is the split that ``own`` is taken from."""
-    rows = {suite.name: len(suite.rows) for suite in suites}
-    if choice.own.rows:
-        there = asked.rows if asked is not None else choice.own.rows
-        rows[OWN] = min(choice.own.rows, there)
+    rows = asked_rows(choice, suites, asked)
     if not rows:
         report.error(
             "The run is to be evaluated, but it has no suite.",
@@ -31,7 +28,17 @@ def check_evaluation(
             )
     report.note(
         f"The endpoint answers {sum(rows.values())} questions of up to {choice.max_new_tokens} "
-        f"tokens, {choice.concurrency} at a time, before it is deleted. You pay for that time: the "
-        "budget includes it, the estimate does not. The champion's saved answers are used, so it "
-        "is not deployed again."
+        f"tokens, {choice.concurrency} at a time, before it is deleted. Budget and estimate "
+        "include that time. The champion's saved answers are used, so it is not deployed again."
     )
+
+
+def asked_rows(
+    choice: EvaluationChoice, suites: list[Suite], asked: SplitFacts | None
+) -> dict[str, int]:
+    """Return how many rows of each suite are asked."""
+    rows = {suite.name: len(suite.rows) for suite in suites}
+    if choice.own.rows:
+        there = asked.rows if asked is not None else choice.own.rows
+        rows[OWN] = min(choice.own.rows, there)
+    return rows

@@ -342,6 +342,43 @@ def test_traffic_is_mirrored_to_one_idle_deployment_by_half_at_most(served):
     assert mirrored(green=50).status_code == 200
 
 
+def test_a_mirrored_request_is_sent_to_the_shadow_and_answered_by_the_other(served):
+    served.finish(served.deploy(served.model("other", text="green"), name="green"))
+    served.finish(served.endpoint(traffic={"blue": 100}, mirrorTraffic={"green": 50}))
+    before = shadowed(served)
+
+    answers = {served.score({"seen": "here"}).json()["model"] for _ in range(60)}
+    served.until(lambda: shadowed(served) > before)
+
+    assert answers == {"first"}
+    assert 5 < shadowed(served) < 55
+
+
+def test_a_request_that_names_its_deployment_is_not_mirrored(served):
+    served.finish(served.deploy(served.model("other", text="green"), name="green"))
+    served.finish(served.endpoint(traffic={"blue": 100}, mirrorTraffic={"green": 50}))
+
+    for _ in range(30):
+        served.score({}, **{"azureml-model-deployment": "blue"})
+
+    assert shadowed(served) == 0
+
+
+def test_a_shadow_that_crashes_is_not_seen_by_who_asked(served):
+    served.finish(served.deploy(served.model("other", text="green"), name="green"))
+    served.finish(served.endpoint(traffic={"blue": 100}, mirrorTraffic={"green": 50}))
+    fault = {"kind": "scorer_crashes", "step": "request:green", "times": 0}
+    assert served.plain("POST", "/_emulator/faults", json=fault).is_success
+
+    assert {served.score({}).status_code for _ in range(40)} == {200}
+
+
+def shadowed(azure):
+    """How many requests the scorer of ``green`` has answered."""
+    log = azure.emulator.serving.scorers.log_path("chat-end/green")
+    return log.read_text().count("POST /score")
+
+
 def test_the_header_chooses_a_deployment_without_traffic(served):
     served.finish(served.deploy(served.model("other", text="green"), name="green"))
     chosen = served.score({}, **{"azureml-model-deployment": "green"})

@@ -87,6 +87,26 @@ def test_a_kept_endpoint_stays_until_its_expiry() -> None:
     assert decide(kept, [owner(alive=False)], NOW + DAY).remove
 
 
+def test_a_product_endpoint_that_serves_never_goes_and_is_told_when_it_expires() -> None:
+    serves = endpoint(tags(keep=True)).model_copy(update={"serves": True})
+
+    for owners in ([], [owner(alive=False)], [owner(alive=True)]):
+        kept, expired = decide(serves, owners, NOW), decide(serves, owners, NOW + 9 * DAY)
+        assert not kept.remove and not kept.expired
+        assert not expired.remove and expired.expired and "has traffic" in expired.why
+
+
+def test_an_old_deployment_stays_until_its_time_and_a_dead_runs_candidate_goes() -> None:
+    old = read_tags("deployment", "shop/blue", "Succeeded", tags(keep=True), 1.0)
+    candidate = read_tags("deployment", "shop/green", "Succeeded", tags(), 1.0)
+
+    assert old is not None and candidate is not None
+    assert not decide(old, [owner(alive=False)], NOW).remove
+    assert decide(old, [owner(alive=False)], NOW + DAY).remove
+    assert decide(candidate, [owner(alive=False)], NOW).remove
+    assert not decide(candidate, [owner(alive=True)], NOW).remove
+
+
 def test_a_job_is_not_kept_by_the_endpoints_wish() -> None:
     job = read_tags("job", "j", "Running", tags(keep=True), 1.0)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from finetuning.errors import SettingsError
-from finetuning.planning.prices import Nodes, Prices, Work, estimate, load_prices
+from finetuning.planning.prices import Nodes, Prices, Work, answering_hours, estimate, load_prices
 
 GPU = Nodes(size="Standard_ND40rs_v2", count=1)
 SERVING = Nodes(size="Standard_NC6s_v3", count=1)
@@ -66,6 +66,27 @@ def test_a_kept_endpoint_is_estimated_for_as_long_as_it_is_kept(prices: Prices) 
     found = estimate(prices, "small", work, GPU, SERVING, endpoint_hours=24)
 
     assert found.lines[1].cost == pytest.approx(48)
+
+
+def test_a_promotion_is_estimated_by_the_time_in_which_its_candidate_is_tried(
+    prices: Prices,
+) -> None:
+    work = Work(train_tokens=0, train_rows=0)
+
+    found = estimate(prices, "small", work, GPU, SERVING, promotion_hours=2)
+    without = estimate(prices, "small", work, GPU, SERVING)
+
+    assert [one.what for one in found.lines] == ["training", "endpoint", "promotion"]
+    assert found.lines[2].node_hours == pytest.approx(2 * SERVING.count)
+    assert found.total - without.total == found.lines[2].cost > 0
+
+
+def test_answers_take_as_long_as_their_tokens(prices: Prices) -> None:
+    slow = prices.model_copy(update={"answer_tokens_per_second": 10})
+
+    assert answering_hours(slow, 360, 100, 1) == pytest.approx(1)
+    assert answering_hours(slow, 360, 100, 4) == pytest.approx(0.25)
+    assert answering_hours(slow, 0, 100, 4) == 0
 
 
 def test_a_size_that_the_table_does_not_know_is_said_to_be_missing(prices: Prices) -> None:

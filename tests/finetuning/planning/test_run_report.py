@@ -9,6 +9,7 @@ from typing import Any
 from finetuning.errors import DeploymentFailed
 from finetuning.form.data import PreparedData, PreparedFile
 from finetuning.form.evaluation import SuiteRules
+from finetuning.form.promotion import Promoted
 from finetuning.form.results import (
     Answer,
     Metrics,
@@ -154,6 +155,20 @@ def test_the_verdict_comes_first_and_shows_the_worst_and_the_best_answers() -> N
     worst, best = text.split("own: worst answers")[1].split("own: best answers")
     assert "question 0" in worst and "question 1" in worst
     assert "question 7" in best and "question 6" in best and "question 0" not in best
+
+
+def test_a_promotion_tells_who_has_the_traffic_and_what_is_kept_for_a_rollback() -> None:
+    promotion = Promoted(
+        outcome="returned", why="3 of 20 requests failed at 10 %", endpoint="product",
+        model="m", version="2", serving="blue",
+    )  # fmt: skip
+
+    text = as_markdown(whole().model_copy(update={"promotion": promotion}))
+
+    assert "## Promotion" in text
+    assert "3 of 20 requests failed at 10 %" in text
+    assert "blue" in text
+    assert "kept for a rollback" not in text
 
 
 def test_a_run_that_failed_half_way_tells_its_error_what_it_made_and_what_to_do() -> None:
