@@ -52,6 +52,7 @@ from emulator.services.registry import routes as registry
 from emulator.services.serving import routes as endpoints
 from emulator.services.serving import scoring
 from emulator.services.serving.endpoints import Serving
+from emulator.services.serving.preparation import Preparation
 from emulator.services.serving.scorers import Scorers
 from emulator.services.storage import datastores
 from emulator.services.storage import routes as storage
@@ -108,7 +109,7 @@ class Emulator:
         )
         self.serving = Serving(
             scorers, self.store, self.clock, self.profile, self.faults, self.operations,
-            self.assets, self.locations, self.nodes.look_again,
+            Preparation(scorers.folder, self.assets, self.locations), self.nodes.look_again,
         )  # fmt: skip
         self.hub = hub.Hub(config.cache)
 

@@ -15,6 +15,7 @@ from emulator.services.serving.endpoints import Serving, deployment_key
 from emulator.services.serving.scorers import Scorers
 
 DEFAULT_TIMEOUT_S = 5.0  # the service's, where a deployment names none
+MODEL_ERROR = 424
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ async def _forward(
     named = {"azureml-model-deployment": deployment["name"]}
     if port is None:
         return Response("no healthy upstream", status_code=503, headers=named)
-    url = f"http://127.0.0.1:{port}{request.url.path}"
+    query = f"?{request.url.query}" if request.url.query else ""
+    url = f"http://127.0.0.1:{port}{request.url.path}{query}"
     try:
         answer = await scorers.http.request(
             request.method,
@@ -76,10 +78,25 @@ async def _forward(
     except httpx.HTTPError:
         return Response("upstream connect error", status_code=502, headers=named)
     kind = answer.headers.get("content-type", "application/json")
-    return Response(answer.content, answer.status_code, named, kind)
+    if answer.status_code != 200:
+        named |= _model_error(answer.status_code)
+        return Response(answer.content, MODEL_ERROR, named, kind)
+    return Response(answer.content, 200, named, kind)
+
+
+def _model_error(status: int) -> dict[str, str]:
+    """What Azure says where a container answers anything but 200.
+
+    MicrosoftDocs/azure-ai-docs: how-to-troubleshoot-online-endpoints.md, HTTP status codes.
+    """
+    return {
+        "ms-azureml-model-error-reason": "model_error",
+        "ms-azureml-model-error-statuscode": str(status),
+    }
 
 
 ROUTES: Routes[ScoringService] = [
     ("GET", "/", score),
     ("POST", "/score", score),
+    ("GET", "/swagger.json", score),
 ]

@@ -8,6 +8,7 @@ import pytest
 from tests.emulator.support.in_process import InProcess
 
 BAD = "InvalidRequestContent"
+SCRIPT = {"codeId": "azureml:score:1", "scoringScript": "score.py"}
 
 
 def state(azure, path="onlineEndpoints/chat-end"):
@@ -211,6 +212,8 @@ def test_a_crash_while_starting_fails_the_deployment(azure):
         {"scaleSettings": {"scaleType": "TargetUtilization", "maxInstances": 2}},
         {"capacity": 0},
         {"capacity": 51},
+        {"codeConfiguration": SCRIPT},  # without an environment
+        {"codeConfiguration": {"scoringScript": "score.py"}, "environmentId": "azureml:e:1"},
     ],
 )
 def test_a_deployment_that_azure_would_refuse_is_refused_at_once(azure, wrong):
@@ -224,7 +227,7 @@ def test_a_deployment_that_azure_would_refuse_is_refused_at_once(azure, wrong):
     "asked",
     [
         {"environmentId": "azureml:mine:1"},
-        {"codeConfiguration": {"scoringScript": "score.py"}},
+        {"codeConfiguration": SCRIPT, "environmentId": "azureml://registries/azureml/e"},
         {"modelMountPath": "/models"},
         {"dataCollector": {"collections": {}}},
         {"endpointComputeType": "Kubernetes"},
