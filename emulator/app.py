@@ -296,7 +296,10 @@ def _identity(emulator: Emulator) -> IdentityService:
 
 def scoring_routes(emulator: Emulator) -> list[Route]:
     """The routes of every online endpoint's own host."""
-    return bound(scoring.ROUTES, scoring.ScoringService(emulator.serving, emulator.faults))
+    service = scoring.ScoringService(
+        emulator.config, emulator.clock, emulator.serving, emulator.faults
+    )
+    return bound(scoring.ROUTES, service)
 
 
 def plain_routes(emulator: Emulator) -> list[Route]:

@@ -15,8 +15,6 @@ def check_endpoint(
     serving: Serving, name: str, given: dict[str, Any], known: dict[str, Any] | None
 ) -> None:
     """Raises ArmError 400 or NotEmulated."""
-    if str(given.get("authMode")).lower() != "key":
-        raise NotEmulated("an endpoint's authMode other than 'Key'.")
     if given.get("compute"):
         raise NotEmulated("an endpoint's compute: only managed endpoints serve.")
     if str(given.get("publicNetworkAccess") or "Enabled").lower() != "enabled":

@@ -25,6 +25,8 @@ VERSION = re.compile(
     re.IGNORECASE,
 )
 WORDS = {"models": "model", "codes": "code", "environments": "environment"}
+#: The log of what was put where, beside the process's own.
+LOG = "storage-initializer.log"
 #: Registered as such, a folder is MLflow's only by chance, and Azure wants a script.
 CUSTOM = "custom_model"
 NO_SCRIPT = (
@@ -52,6 +54,7 @@ class Preparation:
         reference = str(properties.get("model") or "")
         model = self._asset("models", reference)
         path = self.locations.path(str(address(model["properties"])))
+        self._say(key, f"Model '{model['id'].split('/models/')[1]}' is at {path}.", begins=True)
         code = properties.get("codeConfiguration") or {}
         env = dict(properties.get("environmentVariables") or {})
         if not code:
@@ -67,6 +70,13 @@ class Preparation:
             "AZUREML_MODEL_DIR": str(models),
         }
         return Served(path, env | own, script, script.parent)
+
+    def _say(self, key: str, text: str, *, begins: bool = False) -> None:
+        """Write a line of the log, which begins anew with each start."""
+        log = self.folder / key / LOG
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("w" if begins else "a") as file:
+            file.write(text + "\n")
 
     def _asset(self, kind: str, reference: str) -> dict[str, Any]:
         match = VERSION.search(reference)
@@ -93,9 +103,9 @@ class Preparation:
         """A copy of the code, and the script in it. Raises OperationFailed."""
         asset = self._asset("codes", str(code.get("codeId") or ""))
         source = self.locations.path(str(address(asset["properties"])))
-        (self.folder / key).mkdir(parents=True, exist_ok=True)
         root = Path(tempfile.mkdtemp(prefix="app-", dir=self.folder / key)) / "code"
         shutil.copytree(source, root)
+        self._say(key, f"Code '{code['codeId']}' was copied to {root}.")
         script = (root / str(code["scoringScript"])).resolve()
         if not script.is_relative_to(root.resolve()) or not script.is_file():
             text = f"The code has no scoring script '{code['scoringScript']}'."

@@ -1,6 +1,5 @@
-"""An endpoint's own host: checks the key, picks a deployment, passes the request to its process."""
+"""An endpoint's own host: checks who asks, picks a deployment, passes the request on to it."""
 
-import hmac
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +7,13 @@ import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from emulator.clock import Clock
+from emulator.configuration import Configuration
 from emulator.faults import Faults
+from emulator.protocol.errors import ArmError
 from emulator.protocol.resources import duration
 from emulator.protocol.routing import Routes
+from emulator.services.serving import credentials
 from emulator.services.serving.endpoints import Serving, deployment_key
 from emulator.services.serving.scorers import Scorers
 
@@ -22,6 +25,8 @@ MODEL_ERROR = 424
 class ScoringService:
     """What an endpoint's own host asks."""
 
+    config: Configuration
+    clock: Clock
     serving: Serving
     faults: Faults
 
@@ -30,9 +35,11 @@ async def score(service: ScoringService, request: Request) -> Response:
     endpoint = service.serving.endpoint(str(request.url.hostname).split(".")[0])
     if endpoint is None:
         return Response("", status_code=404)
-    if not _authorised(service.serving, request, endpoint["name"]):
-        text = "Please provide the access token or key in the Authorization header."
-        return JSONResponse({"error": {"message": text}}, status_code=401)
+    try:
+        header = request.headers.get("authorization", "")
+        credentials.check(service.serving, service.config, service.clock.now(), endpoint, header)
+    except ArmError as error:
+        return JSONResponse({"error": {"message": error.message}}, status_code=error.status)
     wanted = request.headers.get("azureml-model-deployment")
     name = wanted or service.serving.route(endpoint)
     if name is None:
@@ -48,12 +55,6 @@ async def score(service: ScoringService, request: Request) -> Response:
     if service.faults.take("scorer_crashes", "request"):
         await scorers.crash(deployment_key(endpoint["name"], deployment["name"]))
     return await _forward(scorers, request, deployment, timeout)
-
-
-def _authorised(serving: Serving, request: Request, endpoint: str) -> bool:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    keys = serving.keys(endpoint).values()
-    return scheme.lower() == "bearer" and any(hmac.compare_digest(given, key) for key in keys)
 
 
 async def _forward(

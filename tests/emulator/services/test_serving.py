@@ -49,10 +49,6 @@ def test_an_invalid_name_is_refused(azure, name):
     assert azure.ask("GET", "onlineEndpoints").json()["value"] == []
 
 
-def test_a_token_protected_endpoint_is_not_emulated(azure):
-    assert code(azure.endpoint(authMode="AADToken")) == (501, "NotEmulated")
-
-
 def test_there_are_no_more_endpoints_than_azure_has(azure):
     for number in range(100):
         assert azure.endpoint(f"chat-{number}").status_code == 201
