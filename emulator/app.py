@@ -31,6 +31,7 @@ from emulator.services import hub
 from emulator.services.assets import codes
 from emulator.services.assets import routes as assets
 from emulator.services.assets.addresses import Locations, is_published
+from emulator.services.assets.registration import Registration
 from emulator.services.assets.versions import Assets
 from emulator.services.compute import quotas
 from emulator.services.compute import routes as compute
@@ -60,6 +61,7 @@ from emulator.services.storage.blob_calls import StorageService
 from emulator.services.storage.blobs import Storage
 from emulator.services.tracking import history
 from emulator.services.tracking import routes as mlflow
+from emulator.services.tracking.registered_models import RegisteredModels
 from emulator.services.tracking.server import TrackingServer
 from emulator.services.workspace import routes as workspace
 from emulator.store import Store
@@ -90,6 +92,7 @@ class Emulator:
         self.locations = Locations(
             self.storage, self.assets, config.storage_suffix, self.jobs.output
         )
+        self.registration = Registration(config, self.clock, self.assets, self.locations)
         self.quotas = Quotas(
             config, self.store, self.catalogue, lambda name: self.nodes.pool(name).up
         )
@@ -227,7 +230,7 @@ def management_routes(emulator: Emulator) -> list[Route]:
         *bound(
             assets.ROUTES,
             assets.AssetService(
-                emulator.config, emulator.clock, emulator.assets, emulator.locations
+                emulator.config, emulator.clock, emulator.assets, emulator.registration
             ),
         ),
         *bound(
@@ -267,10 +270,11 @@ def api_routes(emulator: Emulator) -> list[Route]:
     runs = history.HistoryService(
         emulator.config, emulator.clock, emulator.jobs, emulator.runner, emulator.storage
     )
+    models = RegisteredModels(emulator.registration, emulator.jobs)
     return [
         *bound(discovery.API, _discovery(emulator)),
         *bound(history.ROUTES, runs),
-        *bound(mlflow.ROUTES, emulator.tracking),
+        *bound(mlflow.ROUTES, mlflow.MlflowService(emulator.tracking, models)),
         *bound(registry.ROUTES, registry.RegistryService(emulator.config, emulator.catalogue)),
     ]
 

@@ -34,6 +34,21 @@ def archived(group: Any, asset: Any) -> bool:
     return gone and seen()
 
 
+def archived_by_name(group: Any, asset: Any) -> bool:
+    """Archive all versions, look, restore them, look."""
+    group.archive(asset.name)
+    gone = asset.name not in names(group.list())
+    group.restore(asset.name)
+    return gone and asset.name in names(group.list())
+
+
+def registered_by_mlflow(world: World) -> bool:
+    """Register a run's model with MLflow, get it from the workspace."""
+    name = world.mlflow_registered
+    found = world.ml.models.get(name, "1")
+    return bool(found.type == "mlflow_model" and found.job_name)
+
+
 def archived_job(world: World) -> bool:
     name = world.job.name
     world.ml.jobs.archive(name)
@@ -412,7 +427,7 @@ DATA: Sequence[Call] = [
     ),
     Call("data.create_or_update(tags)", RIGHT, lambda w: retagged(w.ml.data, w.make_data())),
     Call("data.archive(version=)", RIGHT, lambda w: archived(w.ml.data, w.make_data())),
-    Call("data.archive", MISSING, lambda w: w.ml.data.archive(w.make_data().name)),
+    Call("data.archive", RIGHT, lambda w: archived_by_name(w.ml.data, w.make_data())),
 ]
 MODELS: Sequence[Call] = [
     Call("models.create_or_update(folder)", RIGHT, lambda w: w.make_model().version == "1"),
@@ -449,10 +464,11 @@ MODELS: Sequence[Call] = [
         RIGHT,
         lambda w: [x.version for x in w.ml.models.list(w.model.name)] == ["1"],
     ),
+    Call("models.get(of MLflow's registry)", RIGHT, registered_by_mlflow),
     Call("models.download", RIGHT, downloaded_model),
     Call("models.create_or_update(tags)", RIGHT, lambda w: retagged(w.ml.models, w.make_model())),
     Call("models.archive(version=)", RIGHT, lambda w: archived(w.ml.models, w.make_model())),
-    Call("models.archive", MISSING, lambda w: w.ml.models.archive(w.make_model().name)),
+    Call("models.archive", RIGHT, lambda w: archived_by_name(w.ml.models, w.make_model())),
 ]
 ENVIRONMENTS: Sequence[Call] = [
     Call("environments.create_or_update", RIGHT, lambda w: w.make_environment().image == IMAGE),
@@ -486,8 +502,8 @@ ENVIRONMENTS: Sequence[Call] = [
     ),
     Call(
         "environments.archive",
-        MISSING,
-        lambda w: w.ml.environments.archive(w.make_environment().name),
+        RIGHT,
+        lambda w: archived_by_name(w.ml.environments, w.make_environment()),
     ),
 ]
 COMPONENTS: Sequence[Call] = [
@@ -513,7 +529,9 @@ COMPONENTS: Sequence[Call] = [
         RIGHT,
         lambda w: archived(w.ml.components, w.make_component()),
     ),
-    Call("components.archive", MISSING, lambda w: w.ml.components.archive(w.make_component().name)),
+    Call(
+        "components.archive", RIGHT, lambda w: archived_by_name(w.ml.components, w.make_component())
+    ),
 ]
 CARD = "Phi-3-mini-4k-instruct"
 PIPELINE = "chat_completion_pipeline"

@@ -133,6 +133,21 @@ class World:
     def mlflow_model(self) -> Any:
         return self.make_model(path=str(self.pyfunc), type="mlflow_model")
 
+    @cached_property
+    def mlflow_registered(self) -> str:
+        """A model that MLflow's own client has registered from a run's artifacts."""
+        import mlflow
+
+        uri = self.ml.workspaces.get(self.env["AZURE_WORKSPACE_NAME"]).mlflow_tracking_uri
+        client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        experiment = client.create_experiment(fresh("calls"))
+        run = client.create_run(experiment).info
+        client.log_artifacts(run.run_id, str(self.pyfunc), "model")
+        name = fresh("logged")
+        client.create_registered_model(name)
+        client.create_model_version(name, f"{run.artifact_uri}/model", run.run_id)
+        return name
+
     def make_environment(self, **settings: Any) -> Any:
         from azure.ai.ml.entities import Environment
 
