@@ -12,7 +12,7 @@ from emulator.faults import REQUEST_KINDS, SERVICE_KINDS
 from emulator.latency import AZURE
 from emulator.protocol import rules
 from tests.conftest import ROOT
-from tests.emulator.support import sdk_calls
+from tests.emulator.support import foreign_calls, sdk_calls
 
 README = (ROOT / "emulator/README.md").read_text(encoding="utf-8")
 
@@ -28,6 +28,10 @@ def test_the_table_of_operations_is_the_codes_own():
 
 def test_the_table_of_the_sdks_calls_is_the_tests_own():
     assert f"\n\n{sdk_calls.table()}\n\n" in README
+
+
+def test_the_table_of_foreign_clients_is_the_tests_own():
+    assert f"\n\n{foreign_calls.table()}\n\n" in README
 
 
 def block(language, begins):
