@@ -45,10 +45,15 @@ from emulator.services.identity.service import IdentityService
 from emulator.services.jobs import job_environment
 from emulator.services.jobs import routes as jobs
 from emulator.services.jobs.base_weights import BaseWeights
+from emulator.services.jobs.command_jobs import CommandJobs
 from emulator.services.jobs.command_runs import CommandRuns
 from emulator.services.jobs.events import Webhook
+from emulator.services.jobs.fine_tunes import FineTunes
+from emulator.services.jobs.programs import Programs
 from emulator.services.jobs.records import Jobs, Record
 from emulator.services.jobs.runner import Runner
+from emulator.services.jobs.runs import Runs
+from emulator.services.jobs.sources import Sources
 from emulator.services.registry import routes as registry
 from emulator.services.serving import routes as endpoints
 from emulator.services.serving import scoring
@@ -118,26 +123,24 @@ class Emulator:
 
     def _runner(self) -> Runner:
         config, state = self.config, self.config.state
-        program, log = WORKLOADS / "base_weights.py", state / "weights.log"
+        webhook = Webhook(config.event_webhook, self.clock.sleep)
+        runs = Runs(
+            state / "jobs", self.jobs, self.clock, self.tracking, webhook, self.storage, REGION
+        )
+        programs = Programs(runs, self.nodes, self.faults)
+        weights = BaseWeights(
+            config.weights, config.cache, WORKLOADS / "base_weights.py", self.processes,
+            state / "weights.log",
+        )  # fmt: skip
+        sources = Sources(self.locations, partial(is_published, self.catalogue), weights)
+        commands = CommandRuns(
+            self.assets, self.storage, self.locations, self.processes, self._variables
+        )
         return Runner(
-            folder=state / "jobs",
-            jobs=self.jobs,
-            clock=self.clock,
-            profile=self.profile,
-            faults=self.faults,
-            processes=self.processes,
-            nodes=self.nodes,
-            tracking=self.tracking,
-            webhook=Webhook(config.event_webhook, self.clock.sleep),
-            storage=self.storage,
-            locations=self.locations,
-            published=partial(is_published, self.catalogue),
-            weights=BaseWeights(config.weights, config.cache, program, self.processes, log),
-            commands=CommandRuns(
-                self.assets, self.storage, self.locations, self.processes, self._variables
-            ),
-            workloads=WORKLOADS,
-            location=REGION,
+            runs,
+            self.profile,
+            FineTunes(runs, programs, sources, self.processes, WORKLOADS),
+            CommandJobs(runs, programs, sources, commands),
         )
 
     def _variables(self, record: Record) -> dict[str, str]:
@@ -165,7 +168,7 @@ class Emulator:
         await self.operations.close()
         await self.runner.close()
         await self.nodes.close()
-        await self.runner.webhook.close()
+        await self.runner.runs.webhook.close()
         await self.tracking.close()
         await self.serving.scorers.close()
         await self.processes.stop_all()
@@ -268,7 +271,7 @@ def management_routes(emulator: Emulator) -> list[Route]:
 def api_routes(emulator: Emulator) -> list[Route]:
     """The routes of the region's data plane."""
     runs = history.HistoryService(
-        emulator.config, emulator.clock, emulator.jobs, emulator.runner, emulator.storage
+        emulator.config, emulator.clock, emulator.jobs, emulator.runner.runs, emulator.storage
     )
     models = RegisteredModels(emulator.registration, emulator.jobs)
     return [
