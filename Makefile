@@ -11,7 +11,7 @@ BENCHMARKS ?= imports overhead wall growth waiting
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo up test check format plan reap bench bench-data bench-gate faults audit deploy screenshots blocks \
+.PHONY: help setup demo up test check format plan reap bench bench-data bench-gate bench-emulator faults audit deploy screenshots blocks \
 	automations lock clean
 .DEFAULT_GOAL := help
 
@@ -64,6 +64,9 @@ bench-data: $(READY)  ## data preparation at the dataset's full size
 
 bench-gate: $(READY)  ## how often the gate is wrong, by simulation; minutes (ARGS=--write)
 	$(BIN)/python -m benchmarks.gate $(ARGS)
+
+bench-emulator: $(READY)  ## 50 clients at once on a full workspace (ARGS="--clients 10 --seconds 5")
+	$(BIN)/python -m benchmarks.clients $(ARGS)
 
 faults: $(READY)  ## the single-fault sweep; hours
 	$(BIN)/python -m tests.faults

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from emulator.clock import Clock
 from emulator.configuration import Configuration
 from emulator.protocol.errors import ArmError
-from emulator.protocol.paging import ordered, page
+from emulator.protocol.paging import before, ordered, page, scanned
 from emulator.protocol.resources import TYPE, WORKSPACE, body_of, system_data
 from emulator.protocol.routing import Routes
 from emulator.services.assets import codes, components
@@ -104,10 +104,13 @@ def _container(service: AssetService, kind: str, asset: Container) -> dict[str, 
 
 
 async def list_containers(service: AssetService, request: Request) -> Response:
-    kind = _kind(request)
-    rows = [_container(service, kind, one) for one in service.assets.containers(kind)]
-    there = [row for row in rows if row["properties"]["isArchived"] in _views(request)]
-    return page(request, there, ("listViewType",))
+    kind, views = _kind(request), _views(request)
+    rows = (
+        (place, _container(service, kind, one))
+        for place, one in service.assets.newest(kind, before(request))
+        if bool(one.own.get("isArchived")) in views
+    )
+    return scanned(request, rows, ("listViewType",))
 
 
 async def put_version(service: AssetService, request: Request) -> Response:

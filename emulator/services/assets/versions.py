@@ -1,5 +1,6 @@
 """Versioned assets of the workspace: models, data, code, environments, components."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,12 @@ class Assets:
             )
             for key in dict.fromkeys([*versions, *own])
         ]
+
+    def newest(self, kind: str, before: int) -> Iterator[tuple[int, Container]]:
+        """The assets that come before a place, newest first, read as they are wanted."""
+        own = f"{KINDS[kind]}_container"
+        for place, family in self.store.families(KINDS[kind], own, before):
+            yield place, self.containers(kind, family.removesuffix("/"))[0]
 
     def put_container(self, kind: str, name: str, own: dict[str, Any]) -> None:
         """Keep what an asset has without a version: description, tags, whether it is archived."""
