@@ -132,6 +132,7 @@ class Serving:
 
     async def delete_deployment(self, key: str) -> None:
         await self.scorers.stop(key)
+        self.preparation.tidy(key)
         await self.clock.sleep(self.profile.seconds("deployment.delete"))
         self.store.delete(DEPLOYMENT, key)
         await self.quota_freed()
@@ -175,6 +176,7 @@ class Serving:
             raise OperationFailed("Canceled", "The deployment was deleted while it was created.")
         served = await asyncio.to_thread(self.preparation.served, key, body["properties"])
         await self.scorers.replace(key, served)
+        await asyncio.to_thread(self.preparation.tidy, key, served)
 
     def _set(self, kind: str, key: str, to: str) -> bool:
         """Set the state of a resource that is still there."""

@@ -50,6 +50,13 @@ class Preparation:
         except (Unresolvable, ArmError) as problem:
             raise OperationFailed("ModelNotFound", str(problem)) from problem
 
+    def tidy(self, key: str, served: Served | None = None) -> None:
+        """Drop the copies of code that nothing runs any more; ``served`` is what does."""
+        used = served.folder if served is not None else None
+        for folder in (self.folder / key).glob("app-*"):
+            if used is None or not used.is_relative_to(folder.resolve()):
+                shutil.rmtree(folder, ignore_errors=True)
+
     def _served(self, key: str, properties: dict[str, Any]) -> Served:
         reference = str(properties.get("model") or "")
         model = self._asset("models", reference)

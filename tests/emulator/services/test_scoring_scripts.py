@@ -83,6 +83,18 @@ def test_a_script_answers_with_the_registered_model_and_its_own_modules(azure: I
     assert "the weight is 5" in log(azure)
 
 
+def test_a_deployment_keeps_only_the_code_that_it_runs(azure: InProcess) -> None:
+    deploy(azure)
+    deploy(azure)
+    folder = azure.emulator.serving.scorers.folder / "chat-end/blue"
+    kept = list(folder.glob("app-*"))
+    answer = asked(azure, {"n": 1}).json()
+    azure.finish(azure.ask("DELETE", DEPLOYMENT))
+
+    assert len(kept) == 1 and answer == {"sum": 16}
+    assert list(folder.glob("app-*")) == []
+
+
 def test_a_script_that_fails_at_a_request_is_a_model_error(azure: InProcess) -> None:
     deploy(azure)
     answer = asked(azure, {"no": "n"})
