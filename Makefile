@@ -12,7 +12,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
 .PHONY: help setup demo rollout up test soak check format plan reap bench bench-data bench-gate \
-	bench-goodput faults audit deploy screenshots reference blocks \
+	bench-goodput bench-emulator faults audit deploy screenshots reference blocks \
 	automations lock clean
 .DEFAULT_GOAL := help
 
@@ -74,6 +74,9 @@ bench-gate: $(READY)  ## how often the gate is wrong, by simulation; minutes (AR
 
 bench-goodput: $(READY)  ## what is lost of a training whose node is taken away; minutes (ARGS="--losses 3")
 	$(BIN)/python -m benchmarks.goodput $(ARGS)
+
+bench-emulator: $(READY)  ## 50 clients at once on a full workspace (ARGS="--clients 10 --seconds 5")
+	$(BIN)/python -m benchmarks.clients $(ARGS)
 
 faults: $(READY)  ## the single-fault sweep; hours
 	$(BIN)/python -m tests.faults

@@ -31,6 +31,7 @@ from emulator.services import hub
 from emulator.services.assets import codes
 from emulator.services.assets import routes as assets
 from emulator.services.assets.addresses import Locations, is_published
+from emulator.services.assets.registration import Registration
 from emulator.services.assets.versions import Assets
 from emulator.services.compute import quotas
 from emulator.services.compute import routes as compute
@@ -44,14 +45,20 @@ from emulator.services.identity.service import IdentityService
 from emulator.services.jobs import job_environment
 from emulator.services.jobs import routes as jobs
 from emulator.services.jobs.base_weights import BaseWeights
+from emulator.services.jobs.command_jobs import CommandJobs
 from emulator.services.jobs.command_runs import CommandRuns
 from emulator.services.jobs.events import Webhook
+from emulator.services.jobs.fine_tunes import FineTunes
+from emulator.services.jobs.programs import Programs
 from emulator.services.jobs.records import Jobs, Record
 from emulator.services.jobs.runner import Runner
+from emulator.services.jobs.runs import Runs
+from emulator.services.jobs.sources import Sources
 from emulator.services.registry import routes as registry
 from emulator.services.serving import routes as endpoints
 from emulator.services.serving import scoring
 from emulator.services.serving.endpoints import Serving
+from emulator.services.serving.preparation import Preparation
 from emulator.services.serving.scorers import Scorers
 from emulator.services.storage import datastores
 from emulator.services.storage import routes as storage
@@ -59,6 +66,7 @@ from emulator.services.storage.blob_calls import StorageService
 from emulator.services.storage.blobs import Storage
 from emulator.services.tracking import history
 from emulator.services.tracking import routes as mlflow
+from emulator.services.tracking.registered_models import RegisteredModels
 from emulator.services.tracking.server import TrackingServer
 from emulator.services.workspace import routes as workspace
 from emulator.store import Store
@@ -89,6 +97,7 @@ class Emulator:
         self.locations = Locations(
             self.storage, self.assets, config.storage_suffix, self.jobs.output
         )
+        self.registration = Registration(config, self.clock, self.assets, self.locations)
         self.quotas = Quotas(
             config, self.store, self.catalogue, lambda name: self.nodes.pool(name).up
         )
@@ -108,32 +117,30 @@ class Emulator:
         )
         self.serving = Serving(
             scorers, self.store, self.clock, self.profile, self.faults, self.operations,
-            self.assets, self.locations, self.nodes.look_again,
+            Preparation(scorers.folder, self.assets, self.locations), self.nodes.look_again,
         )  # fmt: skip
         self.hub = hub.Hub(config.cache)
 
     def _runner(self) -> Runner:
         config, state = self.config, self.config.state
-        program, log = WORKLOADS / "base_weights.py", state / "weights.log"
+        webhook = Webhook(config.event_webhook, self.clock.sleep)
+        runs = Runs(
+            state / "jobs", self.jobs, self.clock, self.tracking, webhook, self.storage, REGION
+        )
+        programs = Programs(runs, self.nodes, self.faults)
+        weights = BaseWeights(
+            config.weights, config.cache, WORKLOADS / "base_weights.py", self.processes,
+            state / "weights.log",
+        )  # fmt: skip
+        sources = Sources(self.locations, partial(is_published, self.catalogue), weights)
+        commands = CommandRuns(
+            self.assets, self.storage, self.locations, self.processes, self._variables
+        )
         return Runner(
-            folder=state / "jobs",
-            jobs=self.jobs,
-            clock=self.clock,
-            profile=self.profile,
-            faults=self.faults,
-            processes=self.processes,
-            nodes=self.nodes,
-            tracking=self.tracking,
-            webhook=Webhook(config.event_webhook, self.clock.sleep),
-            storage=self.storage,
-            locations=self.locations,
-            published=partial(is_published, self.catalogue),
-            weights=BaseWeights(config.weights, config.cache, program, self.processes, log),
-            commands=CommandRuns(
-                self.assets, self.storage, self.locations, self.processes, self._variables
-            ),
-            workloads=WORKLOADS,
-            location=REGION,
+            runs,
+            self.profile,
+            FineTunes(runs, programs, sources, self.processes, WORKLOADS),
+            CommandJobs(runs, programs, sources, commands),
         )
 
     def _variables(self, record: Record) -> dict[str, str]:
@@ -161,7 +168,7 @@ class Emulator:
         await self.operations.close()
         await self.runner.close()
         await self.nodes.close()
-        await self.runner.webhook.close()
+        await self.runner.runs.webhook.close()
         await self.tracking.close()
         await self.serving.scorers.close()
         await self.processes.stop_all()
@@ -226,7 +233,7 @@ def management_routes(emulator: Emulator) -> list[Route]:
         *bound(
             assets.ROUTES,
             assets.AssetService(
-                emulator.config, emulator.clock, emulator.assets, emulator.locations
+                emulator.config, emulator.clock, emulator.assets, emulator.registration
             ),
         ),
         *bound(
@@ -264,12 +271,13 @@ def management_routes(emulator: Emulator) -> list[Route]:
 def api_routes(emulator: Emulator) -> list[Route]:
     """The routes of the region's data plane."""
     runs = history.HistoryService(
-        emulator.config, emulator.clock, emulator.jobs, emulator.runner, emulator.storage
+        emulator.config, emulator.clock, emulator.jobs, emulator.runner.runs, emulator.storage
     )
+    models = RegisteredModels(emulator.registration, emulator.jobs)
     return [
         *bound(discovery.API, _discovery(emulator)),
         *bound(history.ROUTES, runs),
-        *bound(mlflow.ROUTES, emulator.tracking),
+        *bound(mlflow.ROUTES, mlflow.MlflowService(emulator.tracking, models)),
         *bound(registry.ROUTES, registry.RegistryService(emulator.config, emulator.catalogue)),
     ]
 
@@ -295,7 +303,10 @@ def _identity(emulator: Emulator) -> IdentityService:
 
 def scoring_routes(emulator: Emulator) -> list[Route]:
     """The routes of every online endpoint's own host."""
-    return bound(scoring.ROUTES, scoring.ScoringService(emulator.serving, emulator.faults))
+    service = scoring.ScoringService(
+        emulator.config, emulator.clock, emulator.serving, emulator.faults
+    )
+    return bound(scoring.ROUTES, service)
 
 
 def plain_routes(emulator: Emulator) -> list[Route]:

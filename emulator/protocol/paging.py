@@ -3,7 +3,8 @@
 import base64
 import binascii
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from itertools import islice
 from typing import Any
 
 from starlette.requests import Request
@@ -11,6 +12,7 @@ from starlette.responses import JSONResponse
 
 from emulator.protocol.descriptions import find
 from emulator.protocol.errors import ArmError, NotEmulated
+from emulator.store import END
 
 PAGE = 100
 TOKEN = "$skipToken"
@@ -34,10 +36,60 @@ def page(
     told = rows[start : start + top]
     body: dict[str, Any] = {"value": told}
     if told and start + top < len(rows):
-        token = _token(told[-1], start + top)
-        url = request.url.remove_query_params(["$skip", "$skiptoken", TOKEN])
-        body["nextLink"] = str(url.include_query_params(**{TOKEN: token}))
+        body["nextLink"] = _link(request, _encoded([_key(told[-1]), start + top]))
     return JSONResponse(body)
+
+
+def scanned(
+    request: Request, rows: Iterable[tuple[int, dict[str, Any]]], honoured: Collection[str] = ()
+) -> JSONResponse:
+    """One page of rows that come from the database with their places, read as far as they are told.
+
+    ``before`` says where they must begin. Raises what ``page`` raises.
+    """
+    _check_filters(request, honoured)
+    query = {name.lower(): value for name, value in request.query_params.items()}
+    top = _number(query.get("$top") or query.get("count"))
+    told = list(islice(rows, top + 1))
+    body: dict[str, Any] = {"value": [row for _, row in told[:top]]}
+    if len(told) > top:
+        body["nextLink"] = _link(request, _encoded(["place", told[top - 1][0]]))
+    return JSONResponse(body)
+
+
+def before(request: Request) -> int:
+    """The place that the page's rows must come before. Raises ArmError 400."""
+    query = {name.lower(): value for name, value in request.query_params.items()}
+    token = query.get("$skiptoken") or query.get("$skip")
+    if not token:
+        return END
+    key, place = _decoded(token)
+    if key != "place":
+        raise _bad_token(token)
+    return place
+
+
+def _link(request: Request, token: str) -> str:
+    url = request.url.remove_query_params(["$skip", "$skiptoken", TOKEN])
+    return str(url.include_query_params(**{TOKEN: token}))
+
+
+def _encoded(value: list[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode()
+
+
+def _decoded(token: str) -> tuple[str, int]:
+    """What a token says. Raises ArmError 400."""
+    try:
+        key, position = json.loads(base64.urlsafe_b64decode(token.encode()))
+        return str(key), int(position)
+    except (ValueError, TypeError, binascii.Error) as error:
+        raise _bad_token(token) from error
+
+
+def _bad_token(token: str) -> ArmError:
+    text = f"The continuation token '{token}' is not one that this list has given."
+    return ArmError(400, "InvalidContinuationToken", text)
 
 
 def _check_filters(request: Request, honoured: Collection[str]) -> None:
@@ -49,11 +101,6 @@ def _check_filters(request: Request, honoured: Collection[str]) -> None:
             raise NotEmulated(f"the filter '{name}' of this list.")
 
 
-def _token(row: dict[str, Any], position: int) -> str:
-    text = json.dumps([_key(row), position])
-    return base64.urlsafe_b64encode(text.encode()).decode()
-
-
 def _key(row: dict[str, Any]) -> str:
     """What tells a row of a list from the others."""
     return str(row.get("id") or row.get("name"))
@@ -63,12 +110,7 @@ def _start(token: str | None, rows: list[dict[str, Any]]) -> int:
     """Where the page begins: after the token's row; at its position if the row has gone since."""
     if not token:
         return 0
-    try:
-        key, position = json.loads(base64.urlsafe_b64decode(token.encode()))
-        position = int(position)
-    except (ValueError, TypeError, binascii.Error) as error:
-        text = f"The continuation token '{token}' is not one that this list has given."
-        raise ArmError(400, "InvalidContinuationToken", text) from error
+    key, position = _decoded(token)
     places = [place for place, row in enumerate(rows) if _key(row) == key]
     return places[0] + 1 if places else position - 1
 

@@ -6,6 +6,9 @@ from typing import NamedTuple
 QUOTAS = "MicrosoftDocs/azure-ai-docs: how-to-manage-quotas.md"
 ROLLOUT = "MicrosoftDocs/azure-ai-docs: how-to-safely-rollout-online-endpoints.md"
 CAPACITY = "MicrosoftDocs/azure-ai-docs: resource-limits-capacity.md"
+AUTHENTICATION = "MicrosoftDocs/azure-ai-docs: how-to-authenticate-online-endpoint.md"
+TROUBLE = "MicrosoftDocs/azure-ai-docs: how-to-troubleshoot-online-endpoints.md"
+SCRIPTS = "MicrosoftDocs/azure-ai-docs: how-to-deploy-online-endpoints.md"
 SPEC = "azure-rest-api-specs: Microsoft.MachineLearningServices"
 SDK = "azure-ai-ml: entities/_deployment/online_deployment.py"
 
@@ -113,6 +116,26 @@ RULES = (
         "a deployment's location and size are fixed",
         f"{SPEC} 2023-04-01-preview",
         "test_what_a_deployment_was_made_with_stays",
+    ),
+    Rule(
+        "an endpoint has the credentials of its mode: keys, its own tokens, Entra ID's",
+        AUTHENTICATION,
+        "test_an_endpoint_has_the_credentials_of_its_mode_only",
+    ),
+    Rule(
+        "an expired token, or one for something else, opens no endpoint: 401",
+        AUTHENTICATION,
+        "test_an_endpoints_token_opens_it_until_it_expires",
+    ),
+    Rule(
+        "a container's answer that is not 200 is 424",
+        TROUBLE,
+        "test_a_script_that_fails_at_a_request_is_a_model_error",
+    ),
+    Rule(
+        "a custom model wants a scoring script and an environment that are there",
+        SCRIPTS,
+        "test_a_deployment_that_names_what_is_not_there_fails",
     ),
     Rule(
         "a cluster's size, priority, location and local authentication are fixed",

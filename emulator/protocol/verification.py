@@ -22,7 +22,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
 #: Paths that no description has, and why they are there.
 UNDESCRIBED = {
     r"/\.well-known/openid|/oauth2/|/discovery/instance": "Entra ID speaks OpenID Connect",
-    r"/score$|^/$": "a scoring container's own routes; its model says what they answer",
+    r"/score$|/swagger\.json$|^/$": "a scoring container's own; its model says what they answer",
     r"/runs/[^/]+/logs/": "a log is a blob on Azure, read at a signed address",
     r"/mlflow/logged-models/": "MLflow 3 asks it wherever it reads a run's artifacts",
     r"/workspaces/[^/]+/usages$": "usages are a region's on Azure; nobody's client asks here",

@@ -1,11 +1,9 @@
-"""Serve an MLflow model: liveness at GET /, the tutorial's request at POST /score.
+"""Serve a model: liveness at GET /, requests at POST /score, what they are at GET /swagger.json.
 
-The request: ``{"input_data": {"input_string": [conversation, ...], "parameters": {...}},
-"params": {}}``, where a conversation is a list of ``{"role", "content"}``; one conversation alone
-will do too. Parameters: temperature, top_p, do_sample, max_new_tokens.
-
-The answer: ``{"output": text}`` for one conversation, a list of such for several. A request that is
-not as it must be gets 400 with ``{"error": {"code", "message"}}``.
+A chat model of this emulator is asked as the tutorial asks it (``chat_requests``), any other MLflow
+model as Azure's own scoring script reads its signature (``pyfunc_requests``), and with ``--script``
+a script of the user's has the word (``script_requests``). The paths and the shape of errors are
+those of Azure's inference server: microsoft/azureml-inference-server, ``server/routes.py``.
 """
 
 import argparse
@@ -16,165 +14,129 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-PARAMETERS: dict[str, tuple[type, float, float]] = {
-    "temperature": (float, 0.0, 100.0),
-    "top_p": (float, 0.0, 1.0),
-    "do_sample": (bool, False, True),
-    "max_new_tokens": (int, 1, 4096),
-}
-ROLES = ("system", "developer", "user", "assistant")
+import yaml
+from chat_requests import LOADER, ChatScoring, problem
+from openapi import documents
+from pyfunc_requests import PyfuncScoring
+from script_requests import ScriptScoring
+
 LARGEST = 4 * 1024 * 1024  # bytes of a request
+FLAVOR = "python_function"
 
 
-class BadRequest(Exception):
-    """What is wrong with a request, in one sentence."""
+class Scoring(Protocol):
+    """What answers; one request at a time."""
+
+    def respond(self, body: bytes) -> tuple[int, Any]:
+        """Status and answer of a scoring request."""
+
+    def schemas(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What it is asked and what it answers, as JSON Schemas."""
 
 
-def read_request(body: bytes) -> tuple[list[Any], dict[str, Any]]:
-    """Conversations and generation parameters. Raises BadRequest."""
-    try:
-        data = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"The request is not JSON ({error}).") from None
-    inputs = data.get("input_data") if isinstance(data, dict) else None
-    if not isinstance(inputs, dict) or "input_string" not in inputs:
-        raise BadRequest("The request must be an object with input_data.input_string.")
-    given = inputs["input_string"]
-    if not isinstance(given, list) or not given:
-        raise BadRequest("input_data.input_string must be a list of conversations.")
-    conversations = given if isinstance(given[0], list) else [given]
-    for place, conversation in enumerate(conversations):
-        check_conversation(place, conversation)
-    return conversations, read_parameters(inputs.get("parameters"))
+class Requests(BaseHTTPRequestHandler):
+    """One connection; ``handler`` says what answers."""
 
+    protocol_version = "HTTP/1.1"
+    scoring: Scoring
+    described: dict[str, Any]
+    turn: threading.Lock
 
-def check_conversation(place: int, conversation: Any) -> None:
-    """Raises BadRequest: not a list of messages that a chat template takes."""
-    if not isinstance(conversation, list) or not conversation:
-        raise BadRequest(f"Conversation {place} must be a list of messages, and not empty.")
-    for number, message in enumerate(conversation):
-        texts = message if isinstance(message, dict) else {}
-        if not all(isinstance(texts.get(name), str) for name in ("role", "content")):
-            raise BadRequest(
-                f"Message {number} of conversation {place} must have the texts 'role' and "
-                "'content'."
-            )
-        if texts["role"] not in ROLES:
-            raise BadRequest(
-                f"Message {number} of conversation {place} has the role '{texts['role']}'; known "
-                f"are {', '.join(ROLES)}."
-            )
+    def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        if path == "/":
+            self.answer(200, {"status": "Healthy"})
+        elif path == "/swagger.json":
+            self.describe(query.removeprefix("version=") or "2")
+        else:
+            self.answer(404, problem("NotFound", f"There is nothing at {self.path}."))
 
+    def describe(self, version: str) -> None:
+        if version in self.described:
+            self.answer(200, self.described[version])
+        else:
+            known = ", ".join(sorted(self.described))
+            text = f"Swagger version '{version}' is not valid; there are {known}."
+            self.answer(404, {"message": text})
 
-def read_parameters(given: Any) -> dict[str, Any]:
-    """Raises BadRequest: an unknown parameter, or a value that it cannot have."""
-    if not isinstance(given, dict | None):
-        raise BadRequest("input_data.parameters must be an object.")
-    for name, value in (given or {}).items():
-        if name not in PARAMETERS:
-            raise BadRequest(f"Unknown parameter '{name}'; known are {', '.join(PARAMETERS)}.")
-        if not fits(value, *PARAMETERS[name]):
-            kind, least, most = PARAMETERS[name]
-            allowed = "true or false" if kind is bool else f"{kind.__name__} {least} to {most}"
-            raise BadRequest(f"Parameter '{name}' is {value!r}; it must be {allowed}.")
-    return {name: PARAMETERS[name][0](value) for name, value in (given or {}).items()}
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) > LARGEST:
+            self.close_connection = True  # what follows is not read
+            text = f"A request must have a Content-Length of at most {LARGEST} bytes."
+            self.answer(413 if length.isdecimal() else 411, problem("BadArgument", text))
+            return
+        body = self.rfile.read(int(length))
+        if self.path != "/score":
+            text = f"There is nothing at {self.path}; POST to /score."
+            self.answer(404, problem("NotFound", text))
+            return
+        began = time.monotonic()
+        with self.turn:
+            status, answer = self.scoring.respond(body)
+        print(f"scored in {time.monotonic() - began:.2f} s", flush=True)
+        self.answer(status, answer)
 
-
-def fits(value: Any, kind: type, least: float, most: float) -> bool:
-    if isinstance(value, bool) or kind is bool:
-        return isinstance(value, bool) and kind is bool
-    if not isinstance(value, int | float) or not least <= value <= most:
-        return False
-    return kind is float or value == int(value)
-
-
-def problem(code: str, message: str) -> dict[str, Any]:
-    """An error in the shape that Azure's SDK reads."""
-    return {"error": {"code": code, "message": message}}
-
-
-def respond(model: Any, body: bytes) -> tuple[int, Any]:
-    """Status and answer of a scoring request."""
-    try:
-        conversations, parameters = read_request(body)
-        outputs = model.predict(conversations, params=parameters)
-    except (BadRequest, ValueError) as error:  # a chat template may refuse, too
-        return 400, problem("BadArgument", str(error))
-    answers = [{"output": text} for text in outputs]
-    return 200, answers[0] if len(answers) == 1 else answers
-
-
-def handler(model: Any) -> type[BaseHTTPRequestHandler]:
-    turn = threading.Lock()  # one generation at a time: two would share the cores
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            if self.path == "/":
-                self.answer(200, {"status": "Healthy"})
-            else:
-                self.answer(404, problem("NotFound", f"There is nothing at {self.path}."))
-
-        def do_POST(self) -> None:
-            length = self.headers.get("Content-Length", "")
-            if not length.isdecimal() or int(length) > LARGEST:
-                self.close_connection = True  # what follows is not read
-                text = f"A request must have a Content-Length of at most {LARGEST} bytes."
-                self.answer(413 if length.isdecimal() else 411, problem("BadArgument", text))
-                return
-            body = self.rfile.read(int(length))
-            if self.path != "/score":
-                text = f"There is nothing at {self.path}; POST to /score."
-                self.answer(404, problem("NotFound", text))
-                return
-            began = time.monotonic()
-            with turn:
-                status, answer = respond(model, body)
-            print(f"scored in {time.monotonic() - began:.2f} s", flush=True)
-            self.answer(status, answer)
-
-        def answer(self, status: int, body: Any) -> None:
+    def answer(self, status: int, body: Any) -> None:
+        try:
             content = json.dumps(body).encode()
-            if status >= 400:
-                print(body["error"]["message"], flush=True)
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            try:
-                self.wfile.write(content)
-            except ConnectionError:  # whoever asked did not wait
-                self.close_connection = True
+        except (TypeError, ValueError) as error:  # what a script returned
+            status, body = 500, {"message": f"The answer cannot be written as JSON: {error}."}
+            content = json.dumps(body).encode()
+        if status >= 400:
+            print(body.get("message") or body["error"]["message"], flush=True)
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        try:
+            self.wfile.write(content)
+        except ConnectionError:  # whoever asked did not wait
+            self.close_connection = True
 
-        def log_message(self, format: str, *args: Any) -> None:
-            print(f"{self.log_date_time_string()} {format % args}", flush=True)
+    def log_message(self, format: str, *args: Any) -> None:
+        print(f"{self.log_date_time_string()} {format % args}", flush=True)
 
+
+def handler(scoring: Scoring) -> type[Requests]:
+    """The class whose instances answer; one request is scored at a time."""
+
+    class Handler(Requests):
+        pass
+
+    Handler.scoring, Handler.turn = scoring, threading.Lock()  # two would share the cores
+    Handler.described = documents(*scoring.schemas())
     return Handler
 
 
-def load(folder: Path) -> Any:
-    """The model as MLflow loads it."""
-    if not (folder / "MLmodel").exists():
+def load(folder: Path) -> Scoring:
+    """The model as MLflow loads it; ends the program where it cannot be scored."""
+    if not (folder / "MLmodel").is_file():
         sys.exit(f"'{folder}' is not an MLflow model folder: it has no MLmodel.")
+    flavors = (yaml.safe_load((folder / "MLmodel").read_text()) or {}).get("flavors") or {}
+    if FLAVOR not in flavors:
+        sys.exit(f"'{folder}' cannot be scored: its MLmodel has no flavor '{FLAVOR}'.")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning would cost the others' cores
     import mlflow.pyfunc
 
     print(f"loading {folder.name}", flush=True)
-    return mlflow.pyfunc.load_model(str(folder))
+    model = mlflow.pyfunc.load_model(str(folder))
+    is_chat = flavors[FLAVOR].get("loader_module") == LOADER
+    return ChatScoring(model) if is_chat else PyfuncScoring(model)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", type=Path, required=True, help="an MLflow model folder")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--model", type=Path, required=True, help="an MLflow model folder, or any")
     parser.add_argument("--port-file", type=Path, required=True, help="gets the port, once ready")
+    parser.add_argument("--script", type=Path, help="a scoring script: init() and run(data)")
     given = parser.parse_args()
-    model = load(given.model)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(model))
+    here = str(Path(__file__).parent)
+    sys.path[:] = [path for path in sys.path if path != here]  # a user's module may have our names
+    scoring = ScriptScoring(given.script) if given.script else load(given.model)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(scoring))
     part = given.port_file.with_suffix(".part")
     part.write_text(str(server.server_address[1]))
     os.replace(part, given.port_file)

@@ -1,5 +1,6 @@
-"""What ``emulator/README.md`` says is so: its routes, latencies, options, faults."""
+"""What ``emulator/README.md`` says is so: its operations, latencies, options, faults, examples."""
 
+import json
 import re
 import subprocess
 import sys
@@ -11,17 +12,64 @@ from emulator.faults import REQUEST_KINDS, SERVICE_KINDS
 from emulator.latency import AZURE
 from emulator.protocol import rules
 from tests.conftest import ROOT
+from tests.emulator.support import foreign_calls, sdk_calls
 
 README = (ROOT / "emulator/README.md").read_text(encoding="utf-8")
 
 
-def test_the_table_of_routes_is_the_codes_own():
+def test_the_table_of_operations_is_the_codes_own():
     printed = subprocess.run(
-        [sys.executable, "-m", "emulator", "routes"],
+        [sys.executable, "-m", "emulator", "operations"],
         cwd=ROOT, capture_output=True, text=True, check=True, timeout=30,
     )  # fmt: skip
 
     assert README.endswith("\n\n" + printed.stdout)
+
+
+def test_the_table_of_the_sdks_calls_is_the_tests_own():
+    assert f"\n\n{sdk_calls.table()}\n\n" in README
+
+
+def test_the_table_of_foreign_clients_is_the_tests_own():
+    assert f"\n\n{foreign_calls.table()}\n\n" in README
+
+
+def block(language, begins):
+    """The README's example that begins so."""
+    found = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return next(one for one in found if one.startswith(begins))
+
+
+def test_the_example_of_a_notebook_starts_an_emulator(tmp_path):
+    code = block("python", "import os") + "print(azureml.admin)\n"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+
+    assert ran.stdout.startswith("http://127.0.0.1:")
+    assert (tmp_path / ".emulator/identity.json").exists()
+
+
+def test_the_example_of_pytest_passes(tmp_path):
+    (tmp_path / "test_example.py").write_text(block("python", "def test_"))
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "test_example.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+
+    assert ran.returncode == 0 and "1 passed" in ran.stdout, ran.stdout[-2000:]
+
+
+def test_the_example_of_another_language_lists_the_models(emulator):
+    script = block("sh", "eval").replace("--state .emulator", f"--state {emulator.state}")
+    script = script.replace("python -m", f"{sys.executable} -m")
+    ran = subprocess.run(
+        ["bash", "-euc", script],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert isinstance(json.loads(ran.stdout)["value"], list), ran.stderr
 
 
 def test_the_table_of_rules_is_the_codes_own():
@@ -42,7 +90,8 @@ def test_every_latency_is_told_with_its_seconds(operation):
 
 def test_every_option_is_told():
     known = {text for action in parser()._actions for text in action.option_strings}
-    told = set(re.findall(r"(?<!-)--[a-z][a-z-]+", README))
+    text = re.sub(r"```.*?```", "", README, flags=re.DOTALL)  # curl has options of its own
+    told = set(re.findall(r"(?<!-)--[a-z][a-z-]+", text))
 
     assert known - {"-h", "--help"} == told
 

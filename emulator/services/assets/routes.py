@@ -1,7 +1,5 @@
 """Versioned assets of the workspace: register, get, list, delete versions."""
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,34 +9,15 @@ from starlette.responses import JSONResponse, Response
 from emulator.clock import Clock
 from emulator.configuration import Configuration
 from emulator.protocol.errors import ArmError
-from emulator.protocol.paging import ordered, page
+from emulator.protocol.paging import before, ordered, page, scanned
 from emulator.protocol.resources import TYPE, WORKSPACE, body_of, system_data
 from emulator.protocol.routing import Routes
-from emulator.services.assets import codes, components, environments
-from emulator.services.assets.addresses import Locations, Unresolvable, long_form
-from emulator.services.assets.versions import KINDS, Assets, address, job_of
+from emulator.services.assets import codes, components
+from emulator.services.assets.registration import Registration, check_name
+from emulator.services.assets.versions import KINDS, Assets, Container
 
-NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,254}")
-VERSION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,29}")
-#: The versions of what the SDK names itself are hashes.
-ANY_VERSION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,254}")
-#: What a version was made with, and keeps.
-FIXED = (
-    "modelUri", "dataUri", "modelType", "dataType", "codeUri", "componentSpec",
-    "image", "condaFile", "build", "osType", "inferenceConfig",
-)  # fmt: skip
-#: Addresses that are answered in their long form.
-LONG = {"modelUri", "dataUri"}
-#: What the properties of a kind must be; the others must have bytes that are there.
-CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
-    "environments": environments.check,
-    "components": components.check,
-}
-#: What the service adds to the properties of a kind.
-SHOWN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "environments": environments.shown,
-    "codes": codes.shown,
-}
+#: What an asset without a version has of its own.
+OWN = ("description", "tags", "isArchived")
 
 
 @dataclass(frozen=True)
@@ -48,7 +27,7 @@ class AssetService:
     config: Configuration
     clock: Clock
     assets: Assets
-    locations: Locations
+    registration: Registration
 
 
 def _kind(request: Request) -> str:
@@ -99,108 +78,60 @@ def _views(request: Request) -> tuple[bool, ...]:
 async def get_container(service: AssetService, request: Request) -> Response:
     """The asset without a version: the latest, and the number that would come next."""
     kind, name = _kind(request), request.path_params["name"]
-    versions = service.assets.versions(kind, name)
-    if not versions:
+    found = service.assets.containers(kind, name)
+    if not found:
         raise _missing(request)
-    return JSONResponse(_container(service, request, versions))
+    return JSONResponse(_container(service, kind, found[0]))
 
 
-def _container(
-    service: AssetService, request: Request, versions: list[dict[str, Any]]
-) -> dict[str, Any]:
-    kind, newest = _kind(request), versions[0]
-    numbers = [int(version["name"]) for version in versions if version["name"].isdigit()]
-    name = newest["id"].split("/versions/")[0].rsplit("/", 1)[1]
+def _container(service: AssetService, kind: str, asset: Container) -> dict[str, Any]:
+    newest = asset.versions[0] if asset.versions else None
+    own = {name: asset.own.get(name) for name in OWN if asset.own.get(name) is not None}
     return {
-        "id": f"{service.config.workspace_id}/{kind}/{name}",
-        "name": name,
+        "id": f"{service.config.workspace_id}/{kind}/{asset.name}",
+        "name": asset.name,
         "type": f"{TYPE}/{kind}",
         "properties": {
-            "latestVersion": newest["name"],
-            "nextVersion": str(max(numbers, default=0) + 1),
+            "latestVersion": newest["name"] if newest else None,
+            "nextVersion": asset.next_version,
             "isArchived": False,
-            "dataType": newest["properties"].get("dataType"),
+            "dataType": newest["properties"].get("dataType") if newest else None,
             "tags": {},
+            **own,
         },
-        "systemData": newest["systemData"],
+        "systemData": newest["systemData"] if newest else system_data(asset.own["created"]),
     }
 
 
 async def list_containers(service: AssetService, request: Request) -> Response:
-    containers: dict[str, list[dict[str, Any]]] = {}
-    for asset in service.assets.all(_kind(request)):
-        containers.setdefault(asset["id"].split("/versions/")[0].lower(), []).append(asset)
-    rows = [_container(service, request, versions) for versions in containers.values()]
-    there = [row for row in rows if row["properties"]["isArchived"] in _views(request)]
-    return page(request, there, ("listViewType",))
+    kind, views = _kind(request), _views(request)
+    rows = (
+        (place, _container(service, kind, one))
+        for place, one in service.assets.newest(kind, before(request))
+        if bool(one.own.get("isArchived")) in views
+    )
+    return scanned(request, rows, ("listViewType",))
 
 
 async def put_version(service: AssetService, request: Request) -> Response:
-    """Register a version. Its bytes are fixed; tags and description may be put again."""
+    """Register a version, or change its tags and description."""
     kind, names = _kind(request), request.path_params
     properties = (await body_of(request)).get("properties") or {}
-    form = VERSION if kind in ("models", "data") else ANY_VERSION
-    if not NAME.fullmatch(names["name"]) or not form.fullmatch(names["version"]):
-        text = f"'{names['name']}:{names['version']}' is not a valid asset name and version."
-        raise ArmError(400, "UserError", text)
     known = service.assets.get(kind, names["name"], names["version"])
-    if kind == "components":
-        properties = components.named(properties, names["name"], names["version"])
-    shown = _shown(service.config.workspace_id, kind, properties)
-    if known is not None:
-        _check_unchanged(request, known["properties"], shown)
-    elif kind in CHECKS:
-        CHECKS[kind](properties)
-    else:
-        _check_source(service, properties)
-    body = {
-        "id": f"{service.config.workspace_id}/{kind}/{names['name']}/versions/{names['version']}",
-        "name": names["version"],
-        "type": f"{TYPE}/{kind}/versions",
-        "properties": {**shown, "provisioningState": "Succeeded"},
-        "systemData": known["systemData"] if known else system_data(service.clock.now()),
-    }
-    service.assets.put(kind, names["name"], names["version"], body)
+    body = service.registration.put(kind, names["name"], names["version"], properties)
     return JSONResponse(body, status_code=200 if known else 201)
 
 
-def _shown(workspace_id: str, kind: str, properties: dict[str, Any]) -> dict[str, Any]:
-    """What was given, without nulls, its address in the long form, and the job that made it.
-
-    The SDK cannot read a model that has no flavors at all.
-    """
-    given = {name: value for name, value in properties.items() if value is not None}
-    if job := job_of(str(given.get("modelUri") or "")):
-        given["jobName"] = job
-    for name in LONG & given.keys():
-        given[name] = long_form(workspace_id, str(given[name]))
-    if kind in SHOWN:
-        return SHOWN[kind](given)
-    return {"flavors": {}, **given} if kind == "models" else given
-
-
-def _check_unchanged(request: Request, known: dict[str, Any], given: dict[str, Any]) -> None:
-    changed = [name for name in FIXED if known.get(name) != given.get(name)]
-    if changed:
-        names = request.path_params
-        text = (
-            f"A {KINDS[_kind(request)]} asset '{names['name']}' with version '{names['version']}' "
-            f"exists already and its {', '.join(changed)} cannot be changed."
-        )
-        raise ArmError(409, "UserError", text)
-
-
-def _check_source(service: AssetService, properties: dict[str, Any]) -> None:
-    """What is registered must be there; a job that has not finished has no output yet."""
-    uri = address(properties)
-    if not uri:
-        raise ArmError(400, "UserError", "The asset's address is missing.")
-    try:
-        path = service.locations.path(uri)
-    except Unresolvable as error:
-        raise ArmError(400, "UserError", str(error)) from error
-    if not path.exists():
-        raise ArmError(404, "UserError", f"There is nothing at '{uri}'.")
+async def put_container(service: AssetService, request: Request) -> Response:
+    """Describe, tag or archive an asset by its name; it may have no versions yet."""
+    kind, name = _kind(request), request.path_params["name"]
+    check_name(kind, name)
+    properties = (await body_of(request)).get("properties") or {}
+    is_new = not service.assets.containers(kind, name)
+    given = {key: properties.get(key) for key in OWN}
+    service.assets.put_container(kind, name, {"created": service.clock.now(), **given})
+    found = service.assets.containers(kind, name)[0]
+    return JSONResponse(_container(service, kind, found), status_code=201 if is_new else 200)
 
 
 async def delete_version(service: AssetService, request: Request) -> Response:
@@ -214,6 +145,7 @@ def _routes(kind: str) -> Routes[AssetService]:
     return [
         ("GET", f"{WORKSPACE}/{kind}", list_containers),
         ("GET", asset, get_container),
+        ("PUT", asset, put_container),
         ("GET", asset + "/versions", list_versions),
         ("GET", asset + "/versions/{version}", get_version),
         ("PUT", asset + "/versions/{version}", put_version),

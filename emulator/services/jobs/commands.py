@@ -27,6 +27,14 @@ VERSIONED = re.compile(
 )
 REGISTRY = re.compile(r"azureml://registries/", re.IGNORECASE)
 CURATED = "azureml-"
+#: What a command names of the workspace: the word for it, and what is said where it is not there.
+KINDS = {
+    "environments": (
+        "environment",
+        "No environment exists for name: {name}, version: {version}, label: ",
+    ),
+    "codes": ("code", "Code asset '{name}:{version}' was not found in the workspace."),
+}
 LABELS = ("latest", "default", "azureml_default")
 INPUT_MODES = ("readonlymount", "readwritemount", "download", "direct")
 OUTPUT_MODES = ("readwritemount", "upload", "direct")
@@ -184,9 +192,9 @@ def _is_distributed(distribution: dict[str, Any]) -> bool:
 
 def checked(command: dict[str, Any], known: Known) -> dict[str, Any]:
     """The command, its names found. Raises Refused: something that it names is not there."""
-    command["environment"] = environment(str(command["environment"]), known)
+    command["environment"] = asset("environments", str(command["environment"]), known)
     if command["code"]:
-        command["code"] = code(str(command["code"]), known)
+        command["code"] = asset("codes", str(command["code"]), known)
     command["compute"] = compute(command["compute"], known)
     for kind in ("inputs", "outputs"):
         unknown = sorted(names(command["command"], kind) - set(command[kind]))
@@ -205,28 +213,20 @@ def versioned(address: str, kind: str, known: Known) -> tuple[str, str]:
     return name, known.assets.latest(kind, name) or version if is_label else version
 
 
-def environment(address: str, known: Known) -> str:
-    """The id of the environment. Raises Refused: there is none of that name and version.
+def asset(kind: str, address: str, known: Known) -> str:
+    """The id of a version of code or of an environment. Raises Refused: there is none.
 
-    The words are the service's: Azure/azure-sdk-for-python, issue 38594.
+    NotOffered: it is not the workspace's. The words of an environment that is not there are the
+    service's: Azure/azure-sdk-for-python, issue 38594.
     """
-    if REGISTRY.match(address) or address.lower().removeprefix("azureml:").startswith(CURATED):
-        raise NotOffered(f"the environment '{address}', which is not one of the workspace")
-    name, version = versioned(address, "environments", known)
-    found = known.assets.get("environments", name, version)
+    word, missing = KINDS[kind]
+    curated = word == "environment" and address.lower().removeprefix("azureml:").startswith(CURATED)
+    if curated or REGISTRY.match(address):
+        raise NotOffered(f"the {word} '{address}', which is not the workspace's")
+    name, version = versioned(address, kind, known)
+    found = known.assets.get(kind, name, version)
     if found is None:
-        raise Refused(f"No environment exists for name: {name}, version: {version}, label: ")
-    return str(found["id"])
-
-
-def code(address: str, known: Known) -> str:
-    """The id of the code. Raises Refused."""
-    if REGISTRY.match(address):
-        raise NotOffered(f"the code '{address}', which is not the workspace's")
-    name, version = versioned(address, "codes", known)
-    found = known.assets.get("codes", name, version)
-    if found is None:
-        raise Refused(f"Code asset '{name}:{version}' was not found in the workspace.")
+        raise Refused(missing.format(name=name, version=version))
     return str(found["id"])
 
 

@@ -8,6 +8,7 @@ user's, job or step, has it as ``command`` (see ``commands``). ARM shows the fir
 
 import json
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,10 @@ class Jobs:
     def all(self) -> list[Record]:
         """The jobs, without their steps, newest first."""
         return self._store.list("job")
+
+    def newest(self, before: int) -> Iterator[tuple[int, Record]]:
+        """The jobs that come before a place, newest first, read as they are wanted."""
+        return self._store.scan("job", before)
 
     def everything(self) -> list[Record]:
         return [*self._store.list("job"), *self._store.list("job_step")]

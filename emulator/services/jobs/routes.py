@@ -14,7 +14,7 @@ from emulator.clock import Clock
 from emulator.configuration import Configuration
 from emulator.protocol.errors import ArmError, NotEmulated
 from emulator.protocol.operations import Operations
-from emulator.protocol.paging import page
+from emulator.protocol.paging import before, scanned
 from emulator.protocol.resources import WORKSPACE, body_of
 from emulator.protocol.routing import Routes
 from emulator.services.assets.addresses import registry_of
@@ -127,9 +127,12 @@ async def get_job(service: JobService, request: Request) -> Response:
 
 async def list_jobs(service: JobService, request: Request) -> Response:
     """The jobs without their steps, newest first."""
-    jobs = [job for job in service.jobs.all() if _listed(request, job)]
-    honoured = ("jobType", "tag", "listViewType")
-    return page(request, [resource(service, job) for job in jobs], honoured)
+    jobs = (
+        (place, resource(service, job))
+        for place, job in service.jobs.newest(before(request))
+        if _listed(request, job)
+    )
+    return scanned(request, jobs, ("jobType", "tag", "listViewType"))
 
 
 def _listed(request: Request, job: Record) -> bool:

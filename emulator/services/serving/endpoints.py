@@ -5,17 +5,14 @@ import random
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from emulator.clock import Clock
 from emulator.faults import Faults
 from emulator.latency import Profile
-from emulator.protocol.errors import ArmError
 from emulator.protocol.operations import OperationFailed, Operations
 from emulator.protocol.resources import state
-from emulator.services.assets.addresses import ASSET, Locations, Unresolvable
-from emulator.services.assets.versions import Assets
+from emulator.services.serving.preparation import Preparation
 from emulator.services.serving.scorers import Scorers
 from emulator.store import Store
 
@@ -34,8 +31,7 @@ class Serving:
     profile: Profile
     faults: Faults
     operations: Operations
-    assets: Assets
-    locations: Locations
+    preparation: Preparation
     quota_freed: Callable[[], Awaitable[None]]
 
     def __post_init__(self) -> None:
@@ -142,6 +138,7 @@ class Serving:
 
     async def delete_deployment(self, key: str) -> None:
         await self.scorers.stop(key)
+        self.preparation.tidy(key)
         await self.clock.sleep(self.profile.seconds("deployment.delete"))
         self.store.delete(DEPLOYMENT, key)
         await self.quota_freed()
@@ -183,19 +180,9 @@ class Serving:
         body = self.store.get(DEPLOYMENT, key)
         if body is None:
             raise OperationFailed("Canceled", "The deployment was deleted while it was created.")
-        try:
-            model = self._model(body)
-        except (Unresolvable, ArmError) as problem:
-            raise OperationFailed("ModelNotFound", str(problem)) from problem
-        await self.scorers.replace(key, model, body["properties"].get("environmentVariables") or {})
-
-    def _model(self, body: dict[str, Any]) -> Path:
-        model = str(body["properties"].get("model") or "")
-        match = ASSET.search(model)
-        address = self.assets.uri("models", match["name"], match["version"]) if match else None
-        if address is None:
-            raise OperationFailed("ModelNotFound", f"The model '{model}' was not found.")
-        return self.locations.path(address)
+        served = await asyncio.to_thread(self.preparation.served, key, body["properties"])
+        await self.scorers.replace(key, served)
+        await asyncio.to_thread(self.preparation.tidy, key, served)
 
     def _set(self, kind: str, key: str, to: str) -> bool:
         """Set the state of a resource that is still there."""

@@ -8,15 +8,13 @@ from emulator.protocol.errors import ArmError, NotEmulated
 from emulator.protocol.resources import duration
 from emulator.services.serving.endpoints import Serving
 
-NOT_SERVED = ("codeConfiguration", "environmentId", "modelMountPath", "dataCollector")
+NOT_SERVED = ("modelMountPath", "dataCollector")
 
 
 def check_endpoint(
     serving: Serving, name: str, given: dict[str, Any], known: dict[str, Any] | None
 ) -> None:
     """Raises ArmError 400 or NotEmulated."""
-    if str(given.get("authMode")).lower() != "key":
-        raise NotEmulated("an endpoint's authMode other than 'Key'.")
     if given.get("compute"):
         raise NotEmulated("an endpoint's compute: only managed endpoints serve.")
     if str(given.get("publicNetworkAccess") or "Enabled").lower() != "enabled":
@@ -98,7 +96,8 @@ def check_deployment(catalogue: Catalogue, given: dict[str, Any], count: int) ->
         raise NotEmulated(f"a deployment on '{given.get('endpointComputeType')}', not 'Managed'.")
     for name in NOT_SERVED:
         if given.get(name):
-            raise NotEmulated(f"a deployment's {name}: only MLflow chat models are served.")
+            raise NotEmulated(f"a deployment's {name}.")
+    _check_script(given.get("codeConfiguration"), str(given.get("environmentId") or ""))
     if not 1 <= count <= rules.INSTANCES:
         raise _bad(f"The instance count {count} is not between 1 and {rules.INSTANCES}.")
     scale = str((given.get("scaleSettings") or {}).get("scaleType") or "Default")
@@ -114,6 +113,19 @@ def check_deployment(catalogue: Catalogue, given: dict[str, Any], count: int) ->
     if timeout and not 0 < duration(timeout) <= rules.TIMEOUT_S:
         most = rules.TIMEOUT_S
         raise _bad(f"requestTimeout {timeout} is not between 1 millisecond and {most} seconds.")
+
+
+def _check_script(code: dict[str, Any] | None, environment: str) -> None:
+    """Raises ArmError 400: code without an environment; NotEmulated: what is not run here.
+
+    Azure wants both: MicrosoftDocs/azure-ai-docs: how-to-deploy-mlflow-models-online-endpoints.md.
+    """
+    if "/registries/" in environment or "/registries/" in str((code or {}).get("codeId")):
+        raise NotEmulated("a deployment's code or environment of a registry.")
+    if code and not (code.get("codeId") and environment):
+        raise _bad("A deployment with a scoring script needs its code and an environment.")
+    if environment and not code:
+        raise NotEmulated("a deployment's environment without a scoring script: a container.")
 
 
 def _bad(text: str, code: str = "BadArgument") -> ArmError:

@@ -10,12 +10,13 @@ from starlette.responses import JSONResponse, Response
 from emulator.catalogue import Catalogue
 from emulator.clock import Clock
 from emulator.configuration import REGION, Configuration
-from emulator.protocol.errors import ArmError, not_found
+from emulator.protocol.errors import ArmError, NotEmulated, not_found
 from emulator.protocol.operations import Operations
 from emulator.protocol.paging import ordered, page
 from emulator.protocol.resources import TYPE, WORKSPACE, body_of, state, system_data, touched
 from emulator.protocol.routing import Routes
 from emulator.services.compute.quotas import Quotas
+from emulator.services.serving import credentials, preparation
 from emulator.services.serving.endpoints import (
     DEPLOYMENT,
     ENDPOINT,
@@ -33,6 +34,7 @@ from emulator.services.serving.limits import (
 PATH = WORKSPACE + "/onlineEndpoints/{endpoint}"
 DEPLOYMENTS = PATH + "/deployments"
 NAME = re.compile(r"(?=.{3,32}$)[a-zA-Z](?:-?[a-zA-Z0-9])*")
+INFERENCE, INITIALIZER = "InferenceServer", "StorageInitializer"
 BUSY = ("Creating", "Updating", "Deleting")
 
 
@@ -189,11 +191,19 @@ async def delete_endpoint(service: EndpointService, request: Request) -> Respons
 
 async def list_keys(service: EndpointService, request: Request) -> Response:
     endpoint = find_endpoint(service, request)
+    credentials.check_mode(endpoint, credentials.KEY)
     return JSONResponse(service.serving.keys(endpoint["name"]))
+
+
+async def get_token(service: EndpointService, request: Request) -> Response:
+    endpoint = find_endpoint(service, request)
+    credentials.check_mode(endpoint, credentials.AML_TOKEN)
+    return JSONResponse(credentials.endpoint_token(service.config, service.clock, endpoint))
 
 
 async def regenerate_keys(service: EndpointService, request: Request) -> Response:
     endpoint = find_endpoint(service, request)
+    credentials.check_mode(endpoint, credentials.KEY)
     body = await body_of(request)
     kind = str(body.get("keyType") or "Primary").lower()
     if kind not in ("primary", "secondary"):
@@ -276,11 +286,17 @@ async def delete_deployment(service: EndpointService, request: Request) -> Respo
 
 
 async def get_logs(service: EndpointService, request: Request) -> Response:
-    """The last lines of the scoring process's own log."""
+    """The last lines of the scoring process's own log, or of what was put in place for it."""
     deployment = find_deployment(service, request)
     key = deployment_key(deployment["endpoint"], deployment["name"])
-    wanted = int((await body_of(request)).get("tail") or 100)
+    asked = await body_of(request)
+    wanted = int(asked.get("tail") or 100)
     path = service.serving.scorers.log_path(key)
+    container = str(asked.get("containerType") or INFERENCE)
+    if container == INITIALIZER:
+        path = path.with_name(preparation.LOG)
+    elif container != INFERENCE:
+        raise NotEmulated(f"the container '{container}' of a deployment.")
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     return JSONResponse({"content": "\n".join(lines[-wanted:])})
 
@@ -291,6 +307,7 @@ ROUTES: Routes[EndpointService] = [
     ("PUT", PATH, put_endpoint),
     ("DELETE", PATH, delete_endpoint),
     ("POST", PATH + "/listKeys", list_keys),
+    ("POST", PATH + "/token", get_token),
     ("POST", PATH + "/regenerateKeys", regenerate_keys),
     ("GET", DEPLOYMENTS, list_deployments),
     ("GET", DEPLOYMENTS + "/{deployment}", get_deployment),

@@ -29,6 +29,20 @@ NOT_READY = (
 )
 
 
+@dataclass(frozen=True)
+class Served:
+    """What a scoring process is started with: its model, or a script of the user's with it.
+
+    ``env`` are the deployment's own environment variables, ``folder`` is where a script finds its
+    modules and the process begins.
+    """
+
+    model: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    script: Path | None = None
+    folder: Path | None = None
+
+
 @dataclass
 class Scorers:
     """All scoring processes of one emulator, by their deployments' keys."""
@@ -60,22 +74,20 @@ class Scorers:
         """What the deployment's processes print."""
         return self.folder / key / "inference.log"
 
-    async def replace(self, key: str, model: Path, env: Mapping[str, str]) -> None:
-        """Serve this model from now on; what served before goes once the new process is alive.
-
-        ``env`` are the deployment's own environment variables.
+    async def replace(self, key: str, served: Served) -> None:
+        """Serve this from now on; what served before goes once the new process is alive.
 
         Raises OperationFailed: it did not come up, and what served before goes on.
         """
         await self._let_go(key)
         before = self._running.get(key)
         try:
-            self._running[key] = await self._start(key, model, env)
+            self._running[key] = await self._start(key, served)
         except ProcessNotStarted as problem:
             raise OperationFailed("InternalServerError", str(problem)) from problem
         finally:
             if key in self._running:
-                keeper = self._keep(key, self._running[key], model, env)
+                keeper = self._keep(key, self._running[key], served)
                 self._keepers[key] = asyncio.create_task(keeper, name=f"keep {key}")
         if before is not None:
             await before.stop(grace_s=STOPS_WITHIN_S)
@@ -100,14 +112,15 @@ class Scorers:
         if self._http is not None:
             await self._http.aclose()
 
-    async def _start(self, key: str, model: Path, env: Mapping[str, str]) -> Running:
+    async def _start(self, key: str, served: Served) -> Running:
         """Start a process and wait until it is alive. Raises OperationFailed, ProcessNotStarted."""
         log_path = self.log_path(key)
         log_path.parent.mkdir(parents=True, exist_ok=True)
         port_file = log_path.with_name(f"port-{secrets.token_hex(4)}")
-        argv = self._argv(model, port_file)
+        argv = self._argv(served, port_file)
+        place = served.folder or log_path.parent
         running = await self.processes.start(
-            f"score {key}", argv, cwd=log_path.parent, log=log_path, env=env
+            f"score {key}", argv, cwd=place, log=log_path, env=served.env
         )
         try:
             self._ports[key] = await self._alive(running, port_file)
@@ -118,11 +131,13 @@ class Scorers:
             port_file.unlink(missing_ok=True)
         return running
 
-    def _argv(self, model: Path, port_file: Path) -> list[str]:
+    def _argv(self, served: Served, port_file: Path) -> list[str]:
         fault = self.faults.take("scorer_crashes", "start")
         if fault is not None:
             return [sys.executable, "-c", CRASH, fault["message"]]
-        arguments = ["--model", str(model), "--port-file", str(port_file)]
+        arguments = ["--model", str(served.model), "--port-file", str(port_file)]
+        if served.script is not None:
+            arguments += ["--script", str(served.script)]
         return [sys.executable, str(self.program), *arguments]
 
     async def _alive(self, running: Running, port_file: Path) -> int:
@@ -142,7 +157,7 @@ class Scorers:
             return False
         return answer.is_success
 
-    async def _keep(self, key: str, running: Running, model: Path, env: Mapping[str, str]) -> None:
+    async def _keep(self, key: str, running: Running, served: Served) -> None:
         """Start the process again when it dies by itself, later each time, as Kubernetes does."""
         pause = self.profile.seconds("deployment.restart")
         while True:
@@ -151,7 +166,7 @@ class Scorers:
             await self.clock.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
             try:
-                running = self._running[key] = await self._start(key, model, env)
+                running = self._running[key] = await self._start(key, served)
             except (OperationFailed, ProcessNotStarted) as problem:
                 log.warning("it did not come up: %s", problem)
 

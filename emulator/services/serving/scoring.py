@@ -1,7 +1,6 @@
-"""An endpoint's own host: checks the key, picks a deployment, passes the request to its process."""
+"""An endpoint's own host: checks who asks, picks a deployment, passes the request on to it."""
 
 import asyncio
-import hmac
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,19 +8,26 @@ import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from emulator.clock import Clock
+from emulator.configuration import Configuration
 from emulator.faults import Faults
+from emulator.protocol.errors import ArmError
 from emulator.protocol.resources import duration
 from emulator.protocol.routing import Routes
+from emulator.services.serving import credentials
 from emulator.services.serving.endpoints import Serving, deployment_key
 from emulator.services.serving.scorers import Scorers
 
 DEFAULT_TIMEOUT_S = 5.0  # the service's, where a deployment names none
+MODEL_ERROR = 424
 
 
 @dataclass(frozen=True)
 class ScoringService:
     """What an endpoint's own host asks."""
 
+    config: Configuration
+    clock: Clock
     serving: Serving
     faults: Faults
     shadows: set[asyncio.Task[Response]] = field(default_factory=set)
@@ -31,9 +37,11 @@ async def score(service: ScoringService, request: Request) -> Response:
     endpoint = service.serving.endpoint(str(request.url.hostname).split(".")[0])
     if endpoint is None:
         return Response("", status_code=404)
-    if not _authorised(service.serving, request, endpoint["name"]):
-        text = "Please provide the access token or key in the Authorization header."
-        return JSONResponse({"error": {"message": text}}, status_code=401)
+    try:
+        header = request.headers.get("authorization", "")
+        credentials.check(service.serving, service.config, service.clock.now(), endpoint, header)
+    except ArmError as error:
+        return JSONResponse({"error": {"message": error.message}}, status_code=error.status)
     wanted = request.headers.get("azureml-model-deployment")
     name = wanted or service.serving.route(endpoint)
     if name is None:
@@ -75,12 +83,6 @@ async def _answer(
     return await _forward(scorers, request, deployment, timeout)
 
 
-def _authorised(serving: Serving, request: Request, endpoint: str) -> bool:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    keys = serving.keys(endpoint).values()
-    return scheme.lower() == "bearer" and any(hmac.compare_digest(given, key) for key in keys)
-
-
 async def _forward(
     scorers: Scorers, request: Request, deployment: dict[str, Any], timeout: float
 ) -> Response:
@@ -88,7 +90,8 @@ async def _forward(
     named = {"azureml-model-deployment": deployment["name"]}
     if port is None:
         return Response("no healthy upstream", status_code=503, headers=named)
-    url = f"http://127.0.0.1:{port}{request.url.path}"
+    query = f"?{request.url.query}" if request.url.query else ""
+    url = f"http://127.0.0.1:{port}{request.url.path}{query}"
     try:
         answer = await scorers.http.request(
             request.method,
@@ -102,10 +105,25 @@ async def _forward(
     except httpx.HTTPError:
         return Response("upstream connect error", status_code=502, headers=named)
     kind = answer.headers.get("content-type", "application/json")
-    return Response(answer.content, answer.status_code, named, kind)
+    if answer.status_code != 200:
+        named |= _model_error(answer.status_code)
+        return Response(answer.content, MODEL_ERROR, named, kind)
+    return Response(answer.content, 200, named, kind)
+
+
+def _model_error(status: int) -> dict[str, str]:
+    """What Azure says where a container answers anything but 200.
+
+    MicrosoftDocs/azure-ai-docs: how-to-troubleshoot-online-endpoints.md, HTTP status codes.
+    """
+    return {
+        "ms-azureml-model-error-reason": "model_error",
+        "ms-azureml-model-error-statuscode": str(status),
+    }
 
 
 ROUTES: Routes[ScoringService] = [
     ("GET", "/", score),
     ("POST", "/score", score),
+    ("GET", "/swagger.json", score),
 ]

@@ -20,7 +20,7 @@ from emulator.services.assets.addresses import JOB_OUTPUT
 from emulator.services.jobs import records
 from emulator.services.jobs.records import Jobs, Record
 from emulator.services.jobs.routes import find
-from emulator.services.jobs.runner import Runner, log_name
+from emulator.services.jobs.runs import Runs, log_name
 from emulator.services.jobs.submission import edited
 from emulator.services.storage.blobs import DATASTORES, Storage
 from emulator.services.storage.signatures import signed_address
@@ -39,7 +39,7 @@ class HistoryService:
     config: Configuration
     clock: Clock
     jobs: Jobs
-    runner: Runner
+    runs: Runs
     storage: Storage
 
 
@@ -107,14 +107,14 @@ async def get_log(service: HistoryService, request: Request) -> Response:
     given = request.query_params.get("sig", "")
     if not hmac.compare_digest(given, _signature(service.config, record["name"], file)):
         raise ArmError(403, "AuthenticationFailed", "The signature of the log's address is wrong.")
-    path = service.runner.log_path(record)
+    path = service.runs.log_path(record)
     if file != log_name(record) or not path.exists():
         raise ArmError(404, "BlobNotFound", f"Run {record['name']} has no log {file}.")
     return Response(path.read_bytes(), media_type="text/plain; charset=utf-8")
 
 
 def _log_files(service: HistoryService, record: Record) -> dict[str, str]:
-    if not service.runner.log_path(record).exists():
+    if not service.runs.log_path(record).exists():
         return {}
     name = log_name(record)
     address = f"https://{service.config.api_host}/history/v1.0{record['workspace']}"

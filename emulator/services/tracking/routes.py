@@ -1,6 +1,7 @@
 """MLflow tracking behind Azure's paths: the request goes on to the real server, ids translated."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -10,21 +11,36 @@ from starlette.responses import JSONResponse, Response
 from emulator.protocol.errors import ArmError
 from emulator.protocol.resources import WORKSPACE
 from emulator.protocol.routing import Routes
+from emulator.services.tracking.registered_models import RegisteredModels
 from emulator.services.tracking.server import TrackingServer, TrackingUnavailable
 
 
-async def forward(tracking: TrackingServer, request: Request) -> Response:
-    """Ask MLflow and answer what it answers, errors and all."""
-    names = request.path_params
-    prefix = request.url.path.removesuffix(f"/api/2.0/mlflow/{names['call']}")
+@dataclass(frozen=True)
+class MlflowService:
+    """What MLflow's routes ask: its server about runs, the workspace about models."""
+
+    tracking: TrackingServer
+    models: RegisteredModels
+
+
+async def forward(service: MlflowService, request: Request) -> Response:
+    """Ask MLflow and answer what it answers, errors and all; models are the workspace's."""
+    call, body = request.path_params["call"], await _body(request)
+    query = list(request.query_params.multi_items())
+    prefix = request.url.path.removesuffix(f"/api/2.0/mlflow/{call}")
+    place = f"azureml://{request.url.hostname}{prefix}"
+    artifacts = place + "/experiments/{experiment}/runs/{run}/artifacts"
+    if service.models.answers(call):
+        given = {**dict(query), **(body if isinstance(body, dict) else {})}
+        status, answer = service.models.ask(request.method, call, given, artifacts)
+        return JSONResponse(answer, status_code=status)
     try:
-        status, answer = await tracking.ask(
+        status, answer = await service.tracking.ask(
             request.method,
-            f"api/2.0/mlflow/{names['call']}",
-            query=list(request.query_params.multi_items()),
-            body=await _body(request),
-            artifacts=f"azureml://{request.url.hostname}{prefix}"
-            "/experiments/{experiment}/runs/{run}/artifacts",
+            f"api/2.0/mlflow/{call}",
+            query=query,
+            body=body,
+            artifacts=artifacts,
         )
     except (TrackingUnavailable, httpx.TransportError) as problem:
         raise ArmError(503, "ServiceUnavailable", str(problem)) from problem
@@ -41,7 +57,7 @@ async def _body(request: Request) -> Any:
         raise ArmError(400, "BadRequest", f"The body is not JSON: {problem}.") from problem
 
 
-ROUTES: Routes[TrackingServer] = [
+ROUTES: Routes[MlflowService] = [
     ("GET POST PATCH DELETE", f"/mlflow/{version}{WORKSPACE}/api/2.0/mlflow/{{call:path}}", forward)
     for version in ("v1.0", "v2.0")
 ]

@@ -17,8 +17,10 @@ def jobs(tmp_path) -> Iterator[InProcess]:
     """An emulator whose steps are small stand-in programs."""
     found = InProcess(tmp_path / "state", profile="fast")
     write_programs(tmp_path / "workloads")
-    found.emulator.runner.workloads = tmp_path / "workloads"
-    found.emulator.runner.weights.program = tmp_path / "workloads" / "base_weights.py"
+    found.emulator.runner.fine_tunes.workloads = tmp_path / "workloads"
+    found.emulator.runner.fine_tunes.sources.weights.program = (
+        tmp_path / "workloads" / "base_weights.py"
+    )
     yield found
     found.close()
 

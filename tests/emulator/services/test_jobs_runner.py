@@ -29,7 +29,7 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 def test_a_job_runs_its_five_steps_in_order_and_leaves_its_output(tmp_path):
     async def work() -> None:
         async with bench(tmp_path) as b:
-            train = b.runner.locations.path(TRAIN)
+            train = b.runner.fine_tunes.sources.locations.path(TRAIN)
             train.parent.mkdir(parents=True)
             train.touch()
             b.put(mlflow_model_path=MODEL, train_file_path=TRAIN, learning_rate="5e-06")
@@ -38,7 +38,7 @@ def test_a_job_runs_its_five_steps_in_order_and_leaves_its_output(tmp_path):
 
             assert (job["status"], job["error"]) == ("Completed", None)
             assert b.steps() == ALL_COMPLETED
-            children = b.runner.children("j")
+            children = b.runner.runs.children("j")
             assert [child["step"] for child in children] == [step.name for step in STEPS]
             assert [c["started"] for c in children] == sorted(c["started"] for c in children)
             assert job["outputs"] == {
@@ -89,7 +89,7 @@ def test_a_step_that_fails_fails_the_job_with_its_last_words(tmp_path, position)
             inner = job["error"]["error"]["details"][0]["message"]
             assert "exited with status code 1" in inner
             assert inner.endswith("Error: Column 'messages' is missing in row 3.")
-            assert b.runner.processes.alive() == []
+            assert b.runner.fine_tunes.processes.alive() == []
 
     run(work())
 
@@ -97,7 +97,7 @@ def test_a_step_that_fails_fails_the_job_with_its_last_words(tmp_path, position)
 def test_a_step_that_a_signal_ended_says_which(tmp_path):
     async def work() -> None:
         async with bench(tmp_path) as b:
-            program = b.runner.workloads / "finetune.py"
+            program = b.runner.fine_tunes.workloads / "finetune.py"
             program.write_text("import os; os.kill(os.getpid(), 9)")
             b.put()
             await b.runner.submit("j")
@@ -156,7 +156,7 @@ def test_cancelling_kills_the_step_and_ends_in_canceled(tmp_path):
 
             assert job["status"] == "Canceled"
             assert b.steps() == ["Completed"] * 3 + ["Canceled"] * 2
-            assert b.runner.processes.alive() == []
+            assert b.runner.fine_tunes.processes.alive() == []
             await b.runner.cancel("j")
             assert b.job()["status"] == "Canceled"
 
@@ -171,11 +171,11 @@ def test_submitting_a_job_again_starts_nothing(tmp_path):
             await b.runner.submit("j")
             await b.runner.submit("j")
             await reached(lambda: b.started("validation"), "the first step runs")
-            assert len(b.runner.processes.alive()) == 1
+            assert len(b.runner.fine_tunes.processes.alive()) == 1
             held.unlink()
             await b.ended()
             await reached(lambda: not b.runner._tasks, "the job's folders are tidied")
-            (b.runner.workloads / "validation.started").unlink()
+            (b.runner.fine_tunes.workloads / "validation.started").unlink()
             await b.runner.submit("j")
 
             assert not b.runner._tasks
@@ -196,7 +196,7 @@ def test_a_cluster_of_one_node_runs_one_step_at_a_time(tmp_path):
             await reached(lambda: b.steps("first")[0] == "Running", "the first job has the node")
             await reached(lambda: b.job("second")["status"] == "Running", "the second has begun")
             await reached(lambda: b.steps("second")[0] == "Queued", "the second waits")
-            assert b.runner.nodes.pool("gpu").busy == 1
+            assert b.runner.fine_tunes.programs.nodes.pool("gpu").busy == 1
             held.unlink()
 
             assert (await b.ended("first"))["status"] == "Completed"
@@ -219,7 +219,7 @@ def test_a_pre_empted_low_priority_step_is_queued_again_and_completes(tmp_path):
             job = await b.ended()
 
             assert job["status"] == "Completed"
-            assert "pre-empted" in b.runner.log_path(job).read_text()
+            assert "pre-empted" in b.runner.runs.log_path(job).read_text()
 
     run(work())
 
@@ -330,7 +330,7 @@ def test_after_a_restart_a_queued_job_runs_and_a_running_one_has_failed(tmp_path
 
     async def after() -> None:
         async with bench(tmp_path) as b:
-            (b.runner.workloads / "preprocess.hold").unlink()
+            (b.runner.fine_tunes.workloads / "preprocess.hold").unlink()
             b.clusters["none"] = {
                 "properties": {"properties": {"scaleSettings": {"maxNodeCount": 1}}}
             }
@@ -383,8 +383,8 @@ def test_every_change_of_status_reaches_the_webhook_once_it_listens(tmp_path):
             b.put()
             await b.runner.submit("j")
             await b.ended()
-            await reached(lambda: not b.runner.webhook._deliveries, "all events are delivered")
-            step = b.runner.children("j")[0]["name"]
+            await reached(lambda: not b.runner.runs.webhook._deliveries, "all events are delivered")
+            step = b.runner.runs.children("j")[0]["name"]
 
             assert of("j") == ["Completed", "NotStarted", "Running"]
             assert of(step) == ["Completed", "NotStarted", "Queued", "Running"]
@@ -412,8 +412,8 @@ def test_a_pre_empted_step_finds_its_checkpoint_where_it_was_asked_to_resume(tmp
             await b.runner.submit("j")
             started = held.with_suffix(".started")
             await reached(started.exists, "it trains")
-            (step,) = [c for c in b.runner.children("j") if "finetune" in c["display_name"]]
-            checkpoint = b.runner._step_folder(step) / "checkpoint-1"
+            (step,) = [c for c in b.runner.runs.children("j") if "finetune" in c["display_name"]]
+            checkpoint = b.runner.runs.step_folder(step) / "checkpoint-1"
             checkpoint.mkdir()
             started.unlink()
             b.faults.add({"kind": "preempted", "step": "chat_completion_finetune"})
@@ -467,7 +467,7 @@ def test_a_job_that_cannot_be_accepted_leaves_nothing(tmp_path):
                     b.put(**inputs)
             with pytest.raises(Refused, match="'no spaces' is not valid"):
                 b.put("no spaces")
-            assert b.runner.jobs.everything() == []
+            assert b.runner.runs.jobs.everything() == []
 
     run(work())
 
@@ -475,7 +475,7 @@ def test_a_job_that_cannot_be_accepted_leaves_nothing(tmp_path):
 def test_the_interpreter_of_the_steps_is_the_emulators_own(tmp_path):
     async def work() -> None:
         async with bench(tmp_path) as b:
-            program = b.runner.workloads / "validation.py"
+            program = b.runner.fine_tunes.workloads / "validation.py"
             program.write_text("import sys; sys.exit(sys.executable)")
             b.put()
             await b.runner.submit("j")

@@ -8,6 +8,7 @@ import pytest
 from tests.emulator.support.in_process import InProcess
 
 BAD = "InvalidRequestContent"
+SCRIPT = {"codeId": "azureml:score:1", "scoringScript": "score.py"}
 
 
 def state(azure, path="onlineEndpoints/chat-end"):
@@ -46,10 +47,6 @@ def test_an_endpoint_is_creating_and_then_there(azure):
 def test_an_invalid_name_is_refused(azure, name):
     assert code(azure.endpoint(name)) == (400, "BadArgument")
     assert azure.ask("GET", "onlineEndpoints").json()["value"] == []
-
-
-def test_a_token_protected_endpoint_is_not_emulated(azure):
-    assert code(azure.endpoint(authMode="AADToken")) == (501, "NotEmulated")
 
 
 def test_there_are_no_more_endpoints_than_azure_has(azure):
@@ -211,6 +208,8 @@ def test_a_crash_while_starting_fails_the_deployment(azure):
         {"scaleSettings": {"scaleType": "TargetUtilization", "maxInstances": 2}},
         {"capacity": 0},
         {"capacity": 51},
+        {"codeConfiguration": SCRIPT},  # without an environment
+        {"codeConfiguration": {"scoringScript": "score.py"}, "environmentId": "azureml:e:1"},
     ],
 )
 def test_a_deployment_that_azure_would_refuse_is_refused_at_once(azure, wrong):
@@ -224,7 +223,7 @@ def test_a_deployment_that_azure_would_refuse_is_refused_at_once(azure, wrong):
     "asked",
     [
         {"environmentId": "azureml:mine:1"},
-        {"codeConfiguration": {"scoringScript": "score.py"}},
+        {"codeConfiguration": SCRIPT, "environmentId": "azureml://registries/azureml/e"},
         {"modelMountPath": "/models"},
         {"dataCollector": {"collections": {}}},
         {"endpointComputeType": "Kubernetes"},

@@ -1,8 +1,6 @@
-"""The storage account by the real azure-storage-blob and adlfs, over TLS; and its refusals."""
+"""The storage account by the real azure-storage-blob, over TLS; and its refusals."""
 
 import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -228,33 +226,3 @@ def test_a_bearer_token_opens_the_account(account, shared_emulator):
         blob.upload_blob(b"token", overwrite=True)
 
         assert blob.download_blob().readall() == b"token"
-
-
-ADLFS = """
-import sys
-import adlfs
-from azure.identity.aio import DefaultAzureCredential
-
-name, host, folder = sys.argv[1:]
-files = adlfs.AzureBlobFileSystem(name, account_host=host, credential=DefaultAzureCredential())
-with files.open(f"{folder}/rows.jsonl", "wb") as file:
-    file.write(b"row\\n" * 10_000)
-assert files.find(folder) == [f"{folder}/rows.jsonl"], files.find(folder)
-assert files.cat_file(f"{folder}/rows.jsonl", start=4, end=8) == b"row\\n"
-assert files.ls(folder, detail=True)[0]["size"] == 40_000
-files.rm(folder, recursive=True)
-assert not files.exists(f"{folder}/rows.jsonl")
-print("done")
-"""
-
-
-def test_adlfs_reads_and_writes_with_the_default_credential(account, shared_emulator):
-    """In a process of its own: aiohttp reads its certificates once, when it is imported."""
-    name, _, url = account
-    host = url.removeprefix("https://")
-    ran = subprocess.run(
-        [sys.executable, "-c", ADLFS, name, host, f"{CONTAINER}/lake"],
-        env={**os.environ, **shared_emulator.env}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-
-    assert ran.stdout == "done\n", ran.stderr[-2000:]

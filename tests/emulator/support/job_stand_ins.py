@@ -16,10 +16,15 @@ from emulator.services.assets.addresses import Locations, is_published
 from emulator.services.assets.versions import Assets
 from emulator.services.compute.nodes import Nodes
 from emulator.services.jobs.base_weights import BaseWeights
+from emulator.services.jobs.command_jobs import CommandJobs
 from emulator.services.jobs.command_runs import CommandRuns
 from emulator.services.jobs.events import Webhook
+from emulator.services.jobs.fine_tunes import FineTunes
+from emulator.services.jobs.programs import Programs
 from emulator.services.jobs.records import Jobs
 from emulator.services.jobs.runner import Runner
+from emulator.services.jobs.runs import Runs
+from emulator.services.jobs.sources import Sources
 from emulator.services.jobs.steps import STEPS
 from emulator.services.jobs.submission import submission
 from emulator.services.storage.blobs import Storage
@@ -101,28 +106,28 @@ class Bench:
     clusters: dict[str, dict[str, Any]]
 
     def hold(self, program: str) -> Path:
-        path = self.runner.workloads / f"{program}.hold"
+        path = self.runner.fine_tunes.workloads / f"{program}.hold"
         path.touch()
         return path
 
     def fail(self, program: str, words: str) -> None:
-        (self.runner.workloads / f"{program}.fail").write_text(words)
+        (self.runner.fine_tunes.workloads / f"{program}.fail").write_text(words)
 
     def started(self, program: str) -> bool:
-        return (self.runner.workloads / f"{program}.started").exists()
+        return (self.runner.fine_tunes.workloads / f"{program}.started").exists()
 
     def put(self, name: str = "j", **inputs: Any) -> None:
         made = submission(WORKSPACE, name, body(**inputs), COMPONENT, self.clusters, time.time())
         for record in (*made.steps, made.job):
-            self.runner.jobs.put(record)
+            self.runner.runs.jobs.put(record)
 
     def job(self, name: str = "j") -> dict[str, Any]:
-        record = self.runner.jobs.get(name)
+        record = self.runner.runs.jobs.get(name)
         assert record is not None
         return record
 
     def steps(self, name: str = "j") -> list[str]:
-        return [child["status"] for child in self.runner.children(name)]
+        return [child["status"] for child in self.runner.runs.children(name)]
 
     async def ended(self, name: str = "j") -> dict[str, Any]:
         await reached(
@@ -187,29 +192,25 @@ async def bench(root: Path, webhook: str | None = None) -> Any:
 
     assets = Assets(store)
     locations = Locations(storage, assets, "core.test")
+    runs = Runs(
+        root / "jobs", Jobs(store), clock, Touched(), Webhook(webhook, clock.sleep), storage,
+        "westeurope",
+    )  # fmt: skip
+    programs = Programs(runs, Nodes(limit, start_node), faults)
+    weights = BaseWeights(
+        "tiny", root / "cache", workloads / "base_weights.py", processes, root / "w.log"
+    )
+    sources = Sources(locations, partial(is_published, load_catalogue()), weights)
+    commands = CommandRuns(assets, storage, locations, processes, lambda _: {})
     runner = Runner(
-        folder=root / "jobs",
-        jobs=Jobs(store),
-        clock=clock,
-        profile=Profile("fast"),
-        faults=faults,
-        processes=processes,
-        nodes=Nodes(limit, start_node),
-        tracking=Touched(),
-        webhook=Webhook(webhook, clock.sleep),
-        storage=storage,
-        locations=locations,
-        published=partial(is_published, load_catalogue()),
-        weights=BaseWeights(
-            "tiny", root / "cache", workloads / "base_weights.py", processes, root / "w.log"
-        ),
-        commands=CommandRuns(assets, storage, locations, processes, lambda _: {}),
-        workloads=workloads,
-        location="westeurope",
+        runs,
+        Profile("fast"),
+        FineTunes(runs, programs, sources, processes, workloads),
+        CommandJobs(runs, programs, sources, commands),
     )
     try:
         yield Bench(root, store, runner, faults, clusters)
     finally:
         await runner.close()
         await processes.stop_all()
-        await runner.webhook.close()
+        await runner.runs.webhook.close()

@@ -1,8 +1,10 @@
 """Ordinary calls of azure-ai-ml, each with what it gets here: the right answer, or 501."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from tests.emulator.support.pyfunc_models import DOUBLED
 from tests.emulator.support.sdk_world import IMAGE, SIZE, Do, World, fresh
 
 RIGHT, MISSING = "right", "501"
@@ -32,6 +34,21 @@ def archived(group: Any, asset: Any) -> bool:
     return gone and seen()
 
 
+def archived_by_name(group: Any, asset: Any) -> bool:
+    """Archive all versions, look, restore them, look."""
+    group.archive(asset.name)
+    gone = asset.name not in names(group.list())
+    group.restore(asset.name)
+    return gone and asset.name in names(group.list())
+
+
+def registered_by_mlflow(world: World) -> bool:
+    """Register a run's model with MLflow, get it from the workspace."""
+    name = world.mlflow_registered
+    found = world.ml.models.get(name, "1")
+    return bool(found.type == "mlflow_model" and found.job_name)
+
+
 def archived_job(world: World) -> bool:
     name = world.job.name
     world.ml.jobs.archive(name)
@@ -46,6 +63,17 @@ def retagged(group: Any, asset: Any) -> bool:
     group.create_or_update(asset)
     again = group.get(asset.name, version=asset.version)
     return (again.tags, again.description) == ({"seen": "yes"}, "told")
+
+
+def refused(call: Callable[[], Any]) -> bool:
+    """Whether Azure says 400 to it."""
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        call()
+    except HttpResponseError as error:
+        return error.status_code == 400
+    return False
 
 
 def scaled(world: World) -> bool:
@@ -153,7 +181,7 @@ def green(world: World) -> bool:
     scaled = deployments.get("green", world.endpoint).instance_count == 2
     deployments.begin_delete("green", world.endpoint).result()
     left = names(deployments.list(world.endpoint))
-    return scaled and "output" in asked and left == ["blue"]
+    return scaled and json.loads(asked) == DOUBLED and left == ["blue"]
 
 
 def shifted(world: World) -> bool:
@@ -177,12 +205,17 @@ def asked(world: World, **settings: Any) -> bool:
     answer = world.ml.online_endpoints.invoke(
         world.endpoint, request_file=str(world.request), **settings
     )
-    return "output" in answer
+    return bool(json.loads(answer) == DOUBLED)
 
 
-def logs(world: World, **settings: Any) -> bool:
+LOGS = ("loading doubling", "Model 'model-")
+
+
+def logs(world: World, says: str, **settings: Any) -> bool:
+    """Whether a container's log says so, and not the other's."""
     name = world.deployment
-    return bool(world.ml.online_deployments.get_logs(name, world.endpoint, lines=20, **settings))
+    log = world.ml.online_deployments.get_logs(name, world.endpoint, lines=20, **settings)
+    return [one in log for one in LOGS] == [one == says for one in LOGS]
 
 
 def instance(world: World) -> Any:
@@ -274,9 +307,9 @@ COMPUTES: Sequence[Call] = [
     Call("compute.list_usage", RIGHT, lambda w: len(list(w.ml.compute.list_usage())) > 10),
     Call("compute.begin_create_or_update", RIGHT, lambda w: w.make_cluster().size == SIZE),
     Call(
-        "compute.begin_create_or_update(low priority)",
+        "compute.begin_create_or_update(low priority, which was retired)",
         RIGHT,
-        lambda w: w.make_cluster(tier="low_priority").tier == "low_priority",
+        lambda w: refused(lambda: w.make_cluster(tier="low_priority")),
     ),
     Call("compute.get", RIGHT, lambda w: w.ml.compute.get(w.cluster).max_instances >= 1),
     Call("compute.list", RIGHT, lambda w: w.cluster in names(w.ml.compute.list())),
@@ -394,7 +427,7 @@ DATA: Sequence[Call] = [
     ),
     Call("data.create_or_update(tags)", RIGHT, lambda w: retagged(w.ml.data, w.make_data())),
     Call("data.archive(version=)", RIGHT, lambda w: archived(w.ml.data, w.make_data())),
-    Call("data.archive", MISSING, lambda w: w.ml.data.archive(w.make_data().name)),
+    Call("data.archive", RIGHT, lambda w: archived_by_name(w.ml.data, w.make_data())),
 ]
 MODELS: Sequence[Call] = [
     Call("models.create_or_update(folder)", RIGHT, lambda w: w.make_model().version == "1"),
@@ -406,7 +439,7 @@ MODELS: Sequence[Call] = [
     Call(
         "models.create_or_update(mlflow folder)",
         RIGHT,
-        lambda w: w.chat_model.type == "mlflow_model",
+        lambda w: w.mlflow_model.type == "mlflow_model",
     ),
     Call("models.create_or_update(job output)", RIGHT, model_of_a_job),
     Call(
@@ -431,10 +464,11 @@ MODELS: Sequence[Call] = [
         RIGHT,
         lambda w: [x.version for x in w.ml.models.list(w.model.name)] == ["1"],
     ),
+    Call("models.get(of MLflow's registry)", RIGHT, registered_by_mlflow),
     Call("models.download", RIGHT, downloaded_model),
     Call("models.create_or_update(tags)", RIGHT, lambda w: retagged(w.ml.models, w.make_model())),
     Call("models.archive(version=)", RIGHT, lambda w: archived(w.ml.models, w.make_model())),
-    Call("models.archive", MISSING, lambda w: w.ml.models.archive(w.make_model().name)),
+    Call("models.archive", RIGHT, lambda w: archived_by_name(w.ml.models, w.make_model())),
 ]
 ENVIRONMENTS: Sequence[Call] = [
     Call("environments.create_or_update", RIGHT, lambda w: w.make_environment().image == IMAGE),
@@ -468,8 +502,8 @@ ENVIRONMENTS: Sequence[Call] = [
     ),
     Call(
         "environments.archive",
-        MISSING,
-        lambda w: w.ml.environments.archive(w.make_environment().name),
+        RIGHT,
+        lambda w: archived_by_name(w.ml.environments, w.make_environment()),
     ),
 ]
 COMPONENTS: Sequence[Call] = [
@@ -495,7 +529,9 @@ COMPONENTS: Sequence[Call] = [
         RIGHT,
         lambda w: archived(w.ml.components, w.make_component()),
     ),
-    Call("components.archive", MISSING, lambda w: w.ml.components.archive(w.make_component().name)),
+    Call(
+        "components.archive", RIGHT, lambda w: archived_by_name(w.ml.components, w.make_component())
+    ),
 ]
 CARD = "Phi-3-mini-4k-instruct"
 PIPELINE = "chat_completion_pipeline"
@@ -566,6 +602,8 @@ SERVING: Sequence[Call] = [
         lambda w: w.ml.online_endpoints.get_keys(w.endpoint).primary_key,
     ),
     Call("online_endpoints.begin_regenerate_keys", RIGHT, regenerated),
+    Call("online_endpoints.get_keys(aml_token)", RIGHT, lambda w: w.credentials("aml_token") > 0),
+    Call("online_endpoints.get_keys(aad_token)", RIGHT, lambda w: w.credentials("aad_token") > 0),
     Call("online_deployments.begin_create_or_update", RIGHT, lambda w: w.deployment == "blue"),
     Call("online_endpoints.begin_create_or_update(traffic)", RIGHT, shifted),
     Call(
@@ -578,11 +616,11 @@ SERVING: Sequence[Call] = [
         RIGHT,
         lambda w: w.deployment in names(w.ml.online_deployments.list(w.endpoint)),
     ),
-    Call("online_deployments.get_logs", RIGHT, logs),
+    Call("online_deployments.get_logs", RIGHT, lambda w: logs(w, LOGS[0])),
     Call(
         "online_deployments.get_logs(storage-initializer)",
         RIGHT,
-        lambda w: logs(w, container_type="storage-initializer"),
+        lambda w: logs(w, LOGS[1], container_type="storage-initializer"),
     ),
     Call("online_endpoints.invoke", RIGHT, asked),
     Call(
@@ -611,7 +649,38 @@ ELSEWHERE: Sequence[Call] = [
     ),
     Call("registries.list", MISSING, lambda w: list(w.ml.registries.list())),
 ]
-CALLS: Sequence[Call] = [
-    *WORKSPACES, *COMPUTES, *DATA, *MODELS, *ENVIRONMENTS, *COMPONENTS, *REGISTRIES, *JOBS,
-    *SERVING, *ELSEWHERE,
-]  # fmt: skip
+GROUPS = {
+    "workspace, datastores": WORKSPACES,
+    "compute": COMPUTES,
+    "data": DATA,
+    "models": MODELS,
+    "environments": ENVIRONMENTS,
+    "components": COMPONENTS,
+    "registries": REGISTRIES,
+    "jobs": JOBS,
+    "online endpoints": SERVING,
+    "elsewhere": ELSEWHERE,
+}
+CALLS = [call for group in GROUPS.values() for call in group]
+
+
+def table() -> str:
+    """Markdown: what the README says of these calls; ``python -m`` this module prints it."""
+    return "\n".join(_rows())
+
+
+def _rows() -> Iterator[str]:
+    right, missing = (sum(call.says == says for call in CALLS) for says in (RIGHT, MISSING))
+    yield f"| {len(CALLS)} calls | {right} right | {missing} are 501 |"
+    yield "| --- | --- | --- |"
+    for name, calls in GROUPS.items():
+        cells = [_names(calls, says) for says in (RIGHT, MISSING)]
+        yield f"| {name} | {' | '.join(cells)} |".replace("|  |", "| |")
+
+
+def _names(calls: Sequence[Call], says: str) -> str:
+    return ", ".join(f"`{call.name}`" for call in calls if call.says == says)
+
+
+if __name__ == "__main__":
+    print(table())

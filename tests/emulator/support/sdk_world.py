@@ -1,14 +1,12 @@
 """A workspace with one of everything, made when a call first asks for it."""
 
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import CACHE, ROOT
+from tests.emulator.support.pyfunc_models import ROWS, write_model
 from tests.emulator.support.waiting import until
 
 IMAGE = "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu20.04:latest"
@@ -94,14 +92,9 @@ class World:
         return folder
 
     @cached_property
-    def weights(self) -> Path:
-        """The tiny model's folder, as a registered model would hold it."""
-        program = ROOT / "emulator/workloads/base_weights.py"
-        made = subprocess.run(
-            [sys.executable, str(program), "--kind", "tiny", "--cache", str(CACHE)],
-            capture_output=True, text=True, check=True, timeout=200,
-        )  # fmt: skip
-        return Path(made.stdout.strip().splitlines()[-1])
+    def pyfunc(self) -> Path:
+        """A small MLflow model that doubles numbers."""
+        return write_model(self.folder / "doubling")
 
     # -- what is there
 
@@ -137,8 +130,23 @@ class World:
         return self.make_model()
 
     @cached_property
-    def chat_model(self) -> Any:
-        return self.make_model(path=str(self.weights), type="mlflow_model")
+    def mlflow_model(self) -> Any:
+        return self.make_model(path=str(self.pyfunc), type="mlflow_model")
+
+    @cached_property
+    def mlflow_registered(self) -> str:
+        """A model that MLflow's own client has registered from a run's artifacts."""
+        import mlflow
+
+        uri = self.ml.workspaces.get(self.env["AZURE_WORKSPACE_NAME"]).mlflow_tracking_uri
+        client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        experiment = client.create_experiment(fresh("calls"))
+        run = client.create_run(experiment).info
+        client.log_artifacts(run.run_id, str(self.pyfunc), "model")
+        name = fresh("logged")
+        client.create_registered_model(name)
+        client.create_model_version(name, f"{run.artifact_uri}/model", run.run_id)
+        return name
 
     def make_environment(self, **settings: Any) -> Any:
         from azure.ai.ml.entities import Environment
@@ -201,10 +209,17 @@ class World:
     def component(self) -> Any:
         return self.make_component()
 
-    def make_endpoint(self) -> str:
+    def credentials(self, mode: str) -> int:
+        """How long the token of a new endpoint of this mode is; the endpoint is gone again."""
+        name = self.make_endpoint(mode)
+        token = str(self.ml.online_endpoints.get_keys(name).access_token)
+        self.ml.online_endpoints.begin_delete(name).result()
+        return len(token)
+
+    def make_endpoint(self, mode: str = "key") -> str:
         from azure.ai.ml.entities import ManagedOnlineEndpoint
 
-        wanted = ManagedOnlineEndpoint(name=fresh("ep"), auth_mode="key")
+        wanted = ManagedOnlineEndpoint(name=fresh("ep"), auth_mode=mode)
         return str(self.ml.online_endpoints.begin_create_or_update(wanted).result().name)
 
     @cached_property
@@ -217,7 +232,7 @@ class World:
         wanted = ManagedOnlineDeployment(
             name=name,
             endpoint_name=self.endpoint,
-            model=self.chat_model.id,
+            model=self.mlflow_model.id,
             instance_type=SIZE,
             **{"instance_count": 1, **settings},
         )
@@ -237,10 +252,7 @@ class World:
         import json
 
         file = self.folder / "request.json"
-        question = [[{"role": "user", "content": "What is a Prefect task?"}]]
-        parameters = {"max_new_tokens": 4}
-        given = {"input_string": question, "parameters": parameters}
-        file.write_text(json.dumps({"input_data": given, "params": {}}))
+        file.write_text(json.dumps(ROWS))
         return file
 
     def close(self) -> None:
