@@ -93,7 +93,7 @@ def test_the_plan_says_what_an_evaluation_costs(planning: RunningEmulator) -> No
 
     notes = [one.what for one in found.findings if one.gate == "evaluation"]
     assert any("questions of up to 200 tokens" in one for one in notes)
-    assert any("there is no deployment more" in one for one in notes)
+    assert any("it is not deployed again" in one for one in notes)
 
 
 def test_the_report_is_written_as_data(planning: RunningEmulator, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_cards_foreign_defaults_are_dropped_with_a_warning(planning: RunningEm
         (
             {"data": {"splits": ["train_sft", "test_sft"]}},
             "data",
-            "run.data.splits does not name test_gen",
+            "test_gen is missing",
         ),
     ],
 )

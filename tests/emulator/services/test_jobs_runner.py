@@ -236,7 +236,7 @@ def failed_with(tmp_path, fault: dict[str, Any], **inputs: Any) -> str:
             job = await b.ended()
 
             assert job["status"] == "Failed"
-            assert b.runner.processes.alive() == []
+            assert b.runner.fine_tunes.processes.alive() == []
             inner = job["error"]["error"]["details"][0]
             return f"{inner['code']}: {inner['message']}"
 
@@ -291,7 +291,7 @@ def test_an_output_goes_where_the_job_says_and_what_is_there_already_stays(tmp_p
 
     async def work() -> None:
         async with bench(tmp_path) as b:
-            kept = b.runner.locations.path(place) / "checkpoint-3" / "state.pt"
+            kept = b.runner.fine_tunes.sources.locations.path(place) / "checkpoint-3" / "state.pt"
             kept.parent.mkdir(parents=True)
             kept.write_text("of an earlier job")
             properties = body()
