@@ -6,14 +6,14 @@ import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from finetuning.azure import naming
 from finetuning.azure.client import open_client
-from finetuning.azure.run_history import StepRun, get_steps, run_end
+from finetuning.azure.run_history import get_steps, run_end
 from finetuning.azure.service_errors import look_up, service_errors, state_text
 from finetuning.azure.settings import Settings
 from finetuning.errors import FineTuneError
@@ -23,6 +23,8 @@ from finetuning.planning.spending import TRAINING, Actual, Meter, Metered, compa
 from finetuning.recipes import find_recipe
 from tasks.attempts import has_ended, newest_name
 from tasks.step import azure_step
+
+T = TypeVar("T")
 
 #: What stands for the steps of a job that the run history does not know.
 WHOLE_JOB = f"{TRAINING}: the whole job"
@@ -138,7 +140,7 @@ class Spending:
 
     def _count(self, name: str) -> None:
         recipe, own = find_recipe(self.plan.recipe), self.plan.compute.choice.steps
-        steps = self._steps(name)
+        steps = self._asked(get_steps, name)
         if steps is None and name in self._steps_known:
             return
         if not steps:
@@ -154,13 +156,13 @@ class Spending:
                     Metered(what=what, nodes=nodes, started=step.started, ended=step.ended)
                 )
 
-    def _steps(self, name: str) -> list[StepRun] | None:
-        """Return the job's steps; None where the history cannot be read for a default budget."""
+    def _asked(self, ask: Callable[[Settings, str], T | None], name: str) -> T | None:
+        """Ask the run history of a job; None where it refuses and the budget is the default one."""
         if not self.plan.default_budget:
-            return get_steps(self.settings, name)
+            return ask(self.settings, name)
         try:
-            with service_errors("Read the job's steps"):
-                return get_steps(self.settings, name)
+            with service_errors("Read the job's times"):
+                return ask(self.settings, name)
         except FineTuneError as error:
             self._tell("the default budget is held by what is known of the job: %s", error)
             return None
@@ -185,7 +187,7 @@ class Spending:
             status,
         )
         if has_ended(status) and name not in self._job_ended:
-            self._job_ended[name] = run_end(self.settings, name) or self.now()
+            self._job_ended[name] = self._asked(run_end, name) or self.now()
         ended = self._job_ended.get(name)
         what = _of_attempt(WHOLE_JOB, name)
         self.meter.set(Metered(what=what, nodes=self.plan.job.nodes, started=created, ended=ended))

@@ -43,7 +43,7 @@ def host_of(env):
 
 
 def cluster(client, name):
-    inner = {"vmSize": "Standard_NC6s_v3", "scaleSettings": {"maxNodeCount": 1}}
+    inner = {"vmSize": "Standard_NC24ads_A100_v4", "scaleSettings": {"maxNodeCount": 1}}
     body = {"properties": {"computeType": "AmlCompute", "properties": inner}}
     return client.put(f"computes/{name}", json=body)
 

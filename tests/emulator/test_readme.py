@@ -17,7 +17,7 @@ README = (ROOT / "emulator/README.md").read_text(encoding="utf-8")
 
 def test_the_table_of_routes_is_the_codes_own():
     printed = subprocess.run(
-        [sys.executable, "-m", "emulator", "routes"],
+        [sys.executable, "-m", "emulator", "operations"],
         cwd=ROOT, capture_output=True, text=True, check=True, timeout=30,
     )  # fmt: skip
 

@@ -93,7 +93,7 @@ def test_the_plan_says_what_an_evaluation_costs(planning: RunningEmulator) -> No
 
     notes = [one.what for one in found.findings if one.gate == "evaluation"]
     assert any("questions of up to 200 tokens" in one for one in notes)
-    assert any("there is no deployment more" in one for one in notes)
+    assert any("it is not deployed again" in one for one in notes)
 
 
 def test_the_report_is_written_as_data(planning: RunningEmulator, tmp_path: Path) -> None:
@@ -130,10 +130,10 @@ def test_every_gates_error_is_in_one_report(planning: RunningEmulator) -> None:
         ("parameters", "Did you mean 'learning_rate'?"),
         ("parameters", "Choose one of 32, 16."),
         ("parameters", "Parameter 'max_steps' is 'soon': not a number. Use an integer."),
-        ("compute", "Standard_NC6 is not among"),
+        ("compute", "Standard_NC6 is not allowed"),
         ("lifecycle", "Standard_NC6 (run.compute.size) was retired on 2023-09-06"),
         ("data", "Split train_sft has 1 rows; one training step needs 4"),
-        ("endpoint", "Standard_D4s_v3 is not among"),
+        ("endpoint", "Standard_D4s_v3 is not allowed"),
         ("money", "above its budget of 0.01"),
     ):
         assert any(one.startswith(f"{gate}: ") and words in one for one in said), (gate, said)
@@ -161,7 +161,7 @@ def test_a_cards_foreign_defaults_are_dropped_with_a_warning(planning: RunningEm
         (
             {"data": {"splits": ["train_sft", "test_sft"]}},
             "data",
-            "run.data.splits does not name test_gen",
+            "test_gen is missing",
         ),
     ],
 )

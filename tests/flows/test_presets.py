@@ -65,6 +65,15 @@ def test_a_run_without_parameters_is_planned_without_an_error(
     assert found.plan is not None
     assert (found.plan.job.model.name, found.plan.job.model.version) == ("Phi-4", "8")
     assert found.plan.serving.nodes.size == "Standard_NC24ads_A100_v4"
+
+
+def test_the_size_of_a_new_cluster_is_the_cards_first_that_can_be_had(
+    stage: RunningEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    found = planned(compute={"name": f"c-{uuid.uuid4().hex[:8]}"})
+
     assert any("Training is on Standard_NC24ads_A100_v4" in one.what for one in found.findings)
 
 

@@ -76,8 +76,9 @@ def remove(run: FineTune) -> None:
 @flow
 def served_again(run: FineTune, model: str) -> str:
     """Endpoint and deployment as the fine-tune makes them, without the fine-tune."""
-    nodes = Nodes(size=run.endpoint.instance_type, count=run.endpoint.instance_count)
-    serving = Serving(endpoint=names(run).endpoint, choice=run.endpoint, nodes=nodes)
+    choice = run.endpoint.model_copy(update={"instance_type": "Standard_NC24ads_A100_v4"})
+    nodes = Nodes(size=choice.instance_type, count=choice.instance_count)
+    serving = Serving(endpoint=names(run).endpoint, choice=choice, nodes=nodes)
     create_endpoint(context_of(run), serving.endpoint)
     return str(deploy_model(context_of(run), serving, model))
 

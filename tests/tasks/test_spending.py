@@ -198,7 +198,7 @@ def test_the_budget_ends_a_run_that_the_history_does_not_know(
 
 
 def refuse_history(here: RunningEmulator) -> None:
-    here.add_fault(kind="status", method="GET", path="/children", status=403, times=0)
+    here.add_fault(kind="status", method="GET", path="/(children|details)$", status=403, times=0)
 
 
 def test_a_budget_that_was_chosen_ends_a_run_whose_history_is_refused(

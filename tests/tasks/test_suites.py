@@ -82,7 +82,7 @@ def test_an_evaluation_of_nothing_is_an_error_and_too_few_rows_are_warned_of() -
     check_evaluation(choice(own={"rows": 0}), [], None, nothing)
     check_evaluation(choice(own={"rows": 3}), [], None, few)
 
-    assert any("no suite can be asked" in one for one in errors_of(nothing.findings))
+    assert any("it has no suite" in one for one in errors_of(nothing.findings))
     assert [one.level for one in few.findings] == ["warning", "note"]
     assert "Suite 'own' has 3 rows" in few.findings[0].what
 
