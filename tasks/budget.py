@@ -181,7 +181,7 @@ class Spending:
                     Metered(what=what, nodes=nodes, started=step.started, ended=step.ended)
                 )
 
-    def _asked(self, ask: Callable[[Settings, str], T], name: str) -> T | None:
+    def _asked(self, ask: Callable[[Settings, str], T | None], name: str) -> T | None:
         """Ask the run history of a job; None where it refuses and the budget is the default one."""
         if not self.plan.default_budget:
             return ask(self.settings, name)

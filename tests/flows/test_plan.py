@@ -130,10 +130,10 @@ def test_every_gates_error_is_in_one_report(planning: RunningEmulator) -> None:
         ("parameters", "Did you mean 'learning_rate'?"),
         ("parameters", "Choose one of 32, 16."),
         ("parameters", "Parameter 'max_steps' is 'soon': not a number. Use an integer."),
-        ("compute", "Standard_NC6 is not among"),
+        ("compute", "Standard_NC6 is not allowed"),
         ("lifecycle", "Standard_NC6 (run.compute.size) was retired on 2023-09-06"),
         ("data", "Split train_sft has 1 rows; one training step needs 4"),
-        ("endpoint", "Standard_D4s_v3 is not among"),
+        ("endpoint", "Standard_D4s_v3 is not allowed"),
         ("money", "above its budget of 0.01"),
     ):
         assert any(one.startswith(f"{gate}: ") and words in one for one in said), (gate, said)
