@@ -84,8 +84,8 @@ def test_a_value_that_makes_no_sense_is_refused(
         ),
         (
             '{"messages": [{"role": "bot", "content": "hello"}]}\n',
-            "rows.jsonl, line 1: messages[0].role is 'bot', not one of "
-            "system, developer, user, assistant.",
+            "rows.jsonl, line 1: messages[0].role is 'bot', not one of system, developer, user, "
+            "assistant.",
         ),
         ("", "Input 'test_file_path': rows.jsonl has no rows."),
         ("\n\n", "Input 'test_file_path': rows.jsonl has no rows."),
