@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-import httpx
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
@@ -25,13 +24,11 @@ from prefect.client.schemas.filters import (
     ArtifactFilterKey,
 )
 from prefect.events import emit_event
-from prefect.exceptions import PrefectException
 
 from finetuning.azure.run_history import StepRun, get_steps
 from finetuning.azure.service_errors import service_errors
 from finetuning.azure.settings import Settings
 from finetuning.azure.tracking import Logged, last_logged, logged_values
-from finetuning.errors import FineTuneError
 from finetuning.form.results import SubmittedJob
 from finetuning.planning.plan import Plan
 from finetuning.recipes import find_recipe
@@ -285,13 +282,13 @@ class Lookout:
     def _shown(self) -> Seen | None:
         try:
             seen = self.reader.read()
-        except FineTuneError as error:
-            self._say(f"progress is not shown: {error}")
+        except Exception as error:  # refused, or nothing that could be read: the job goes on
+            self._say(f"progress is not read: {error}")
             return None
         try:
             self.display.show(seen)
-        except (httpx.HTTPError, PrefectException, RuntimeError, ValueError) as error:
-            self._say(f"progress is not shown, Prefect's server does not take it: {error}")
+        except Exception as error:  # Prefect's server, the picture, the terminal: likewise
+            self._say(f"progress is not shown: {error}")
         return seen
 
     def _say(self, trouble: str) -> None:
@@ -308,7 +305,7 @@ def show_from_afar(settings: Settings, watched: Watched, steps: Sequence[StepRun
     try:
         seen = Reader(settings, watched.plan, watched.job.name).read(steps)
         return Display(watched).publish(seen)
-    except (FineTuneError, httpx.HTTPError, PrefectException, RuntimeError, ValueError) as error:
+    except Exception as error:  # a poller watches other runs, too
         get_run_logger().warning("job %s is not shown: %s", watched.job.name, error)
         return False
 
