@@ -53,19 +53,26 @@ class Reader:
         self.asked = Asked.of(plan.job.parameters)
         self._newest: dict[str, Logged] = {}
         self.curve = Curve(asked=self.asked)
+        #: Why the last look could not read the curve; the steps are shown all the same.
+        self.trouble = ""
 
     def read(self, steps: Sequence[StepRun] | None = None) -> Seen:
         """Return the job as it is now; ``steps``: those that somebody has just read.
 
         Raises:
-            FineTuneError: the run history or the tracking service did not tell.
+            FineTuneError: the run history did not tell.
         """
         with service_errors("Read the job's progress"):
             found = get_steps(self.settings, self.job) if steps is None else steps
-            began = sorted(found, key=lambda step: step.started or math.inf)
-            for step in began:
-                if step.started is not None and self.recipe.step(step.name).distributed:
-                    self._follow(step.run)
+        began = sorted(found, key=lambda step: step.started or math.inf)
+        self.trouble = ""
+        try:
+            with service_errors("Read the training's metrics"):
+                for step in began:
+                    if step.started is not None and self.recipe.step(step.name).distributed:
+                        self._follow(step.run)
+        except Exception as error:  # refused, or nothing that could be read
+            self.trouble = str(error)
         return Seen(tuple(StepState(step.name, step.status) for step in began), self.curve)
 
     def _follow(self, run: str) -> None:
@@ -248,7 +255,7 @@ class Lookout:
 
     def __init__(self, reader: Reader, display: Display) -> None:
         self.reader, self.display = reader, display
-        self._trouble = ""
+        self._said: set[str] = set()
         self._told: set[str] = set()
 
     def look(self) -> list[Sign]:
@@ -285,6 +292,8 @@ class Lookout:
         except Exception as error:  # refused, or nothing that could be read: the job goes on
             self._say(f"progress is not read: {error}")
             return None
+        if self.reader.trouble:
+            self._say(f"the curve is not read: {self.reader.trouble}")
         try:
             self.display.show(seen)
         except Exception as error:  # Prefect's server, the picture, the terminal: likewise
@@ -292,8 +301,9 @@ class Lookout:
         return seen
 
     def _say(self, trouble: str) -> None:
-        if trouble != self._trouble:
-            self._trouble = trouble
+        """Warn once of each trouble."""
+        if trouble not in self._said:
+            self._said.add(trouble)
             get_run_logger().warning("%s", trouble)
 
 

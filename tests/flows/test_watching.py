@@ -115,7 +115,7 @@ def test_the_log_says_each_thing_once_and_a_refused_metric_ended_no_wait(
 
     assert len(said) == len(set(said)) > 3
     assert any("chat_completion_finetune Running" in line for line in said)
-    assert sum("progress is not read" in line for line in lines) == 1
+    assert sum("the curve is not read" in line for line in lines) == 1
 
 
 def watched_anew(run: FineTune, flow_run: FlowRun) -> Watched:
