@@ -28,7 +28,7 @@ from prefect.events import emit_event
 from finetuning.azure.run_history import StepRun, get_steps
 from finetuning.azure.service_errors import service_errors
 from finetuning.azure.settings import Settings
-from finetuning.azure.tracking import Logged, last_logged, logged_values
+from finetuning.azure.tracking import last_logged, logged_values
 from finetuning.form.results import SubmittedJob
 from finetuning.planning.plan import Plan
 from finetuning.recipes import find_recipe
@@ -51,7 +51,7 @@ class Reader:
         self.settings, self.job = settings, job
         self.recipe = find_recipe(plan.recipe)
         self.asked = Asked.of(plan.job.parameters)
-        self._newest: dict[str, Logged] = {}
+        self._newest = ""
         self.curve = Curve(asked=self.asked)
         #: Why the last look could not read the curve; the steps are shown all the same.
         self.trouble = ""
@@ -76,12 +76,13 @@ class Reader:
         return Seen(tuple(StepState(step.name, step.status) for step in began), self.curve)
 
     def _follow(self, run: str) -> None:
-        newest = {n: v for n, v in last_logged(self.settings, run).items() if n in CURVES}
+        last = last_logged(self.settings, run)
+        names = [name for name in CURVES if name in last]
+        newest = repr([last[name] for name in names])  # as text: nan is not equal to nan
         if newest == self._newest:
             return
         logged = {
-            name: [Point(*one) for one in logged_values(self.settings, run, name)]
-            for name in newest
+            name: [Point(*one) for one in logged_values(self.settings, run, name)] for name in names
         }
         self.curve, self._newest = Curve.of(logged, self.asked), newest
 
