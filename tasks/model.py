@@ -185,7 +185,9 @@ def record_lineage(settings: Settings, result: Result) -> None:
     )
     def recorded() -> None:
         losses = {"loss_first": result.metrics.loss_first, "loss_last": result.metrics.loss_last}
-        add_asset_metadata(model, {"job": result.job.name, "rows": result.data.rows, **losses})
+        attempts = [one.job for one in result.attempts]
+        about = {"job": result.job.name, "attempts": attempts, "rows": result.data.rows}
+        add_asset_metadata(model, {**about, **losses})
 
     recorded()
 

@@ -61,7 +61,7 @@ def find_remedy(
         log.warning("why job %s failed cannot be read: %s", job.name, error)
         return None
     most = plan.recovery.choice.max_attempts
-    found = remedy([*_before(attempts), Attempted(cause, job.changes)], _can(plan, saved))
+    found = remedy([*earlier_attempts(attempts), Attempted(cause, job.changes)], _can(plan, saved))
     if found is None or len(attempts) >= most:
         why = "it is not repeated" if found is None else f"it was the last of {most} attempts"
         log.warning("job %s failed, cause: %s; %s", job.name, cause, why)
@@ -71,7 +71,7 @@ def find_remedy(
     return Remedy(after=job.name, cause=cause, changes=found)
 
 
-def _before(attempts: list[Any]) -> list[Attempted]:
+def earlier_attempts(attempts: list[Any]) -> list[Attempted]:
     """Return the attempts that have been followed: each one's cause is on its successor."""
     causes = [str((one.tags or {}).get(CAUSE_TAG, "permanent")) for one in attempts[1:]]
     earlier = attempts[:-1]

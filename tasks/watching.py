@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-import httpx
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
@@ -25,13 +24,11 @@ from prefect.client.schemas.filters import (
     ArtifactFilterKey,
 )
 from prefect.events import emit_event
-from prefect.exceptions import PrefectException
 
 from finetuning.azure.run_history import StepRun, get_steps
 from finetuning.azure.service_errors import service_errors
 from finetuning.azure.settings import Settings
-from finetuning.azure.tracking import Logged, last_logged, logged_values
-from finetuning.errors import FineTuneError
+from finetuning.azure.tracking import last_logged, logged_values
 from finetuning.form.results import SubmittedJob
 from finetuning.planning.plan import Plan
 from finetuning.recipes import find_recipe
@@ -54,30 +51,38 @@ class Reader:
         self.settings, self.job = settings, job
         self.recipe = find_recipe(plan.recipe)
         self.asked = Asked.of(plan.job.parameters)
-        self._newest: dict[str, Logged] = {}
+        self._newest = ""
         self.curve = Curve(asked=self.asked)
+        #: Why the last look could not read the curve; the steps are shown all the same.
+        self.trouble = ""
 
     def read(self, steps: Sequence[StepRun] | None = None) -> Seen:
         """Return the job as it is now; ``steps``: those that somebody has just read.
 
         Raises:
-            FineTuneError: the run history or the tracking service did not tell.
+            FineTuneError: the run history did not tell.
         """
         with service_errors("Read the job's progress"):
             found = get_steps(self.settings, self.job) if steps is None else steps
-            began = sorted(found, key=lambda step: step.started or math.inf)
-            for step in began:
-                if step.started is not None and self.recipe.step(step.name).distributed:
-                    self._follow(step.run)
+        began = sorted(found, key=lambda step: step.started or math.inf)
+        self.trouble = ""
+        try:
+            with service_errors("Read the training's metrics"):
+                for step in began:
+                    if step.started is not None and self.recipe.step(step.name).distributed:
+                        self._follow(step.run)
+        except Exception as error:  # refused, or nothing that could be read
+            self.trouble = str(error)
         return Seen(tuple(StepState(step.name, step.status) for step in began), self.curve)
 
     def _follow(self, run: str) -> None:
-        newest = {n: v for n, v in last_logged(self.settings, run).items() if n in CURVES}
+        last = last_logged(self.settings, run)
+        names = [name for name in CURVES if name in last]
+        newest = repr([last[name] for name in names])  # as text: nan is not equal to nan
         if newest == self._newest:
             return
         logged = {
-            name: [Point(*one) for one in logged_values(self.settings, run, name)]
-            for name in newest
+            name: [Point(*one) for one in logged_values(self.settings, run, name)] for name in names
         }
         self.curve, self._newest = Curve.of(logged, self.asked), newest
 
@@ -251,7 +256,7 @@ class Lookout:
 
     def __init__(self, reader: Reader, display: Display) -> None:
         self.reader, self.display = reader, display
-        self._trouble = ""
+        self._said: set[str] = set()
         self._told: set[str] = set()
 
     def look(self) -> list[Sign]:
@@ -285,18 +290,21 @@ class Lookout:
     def _shown(self) -> Seen | None:
         try:
             seen = self.reader.read()
-        except FineTuneError as error:
-            self._say(f"progress is not shown: {error}")
+        except Exception as error:  # refused, or nothing that could be read: the job goes on
+            self._say(f"progress is not read: {error}")
             return None
+        if self.reader.trouble:
+            self._say(f"the curve is not read: {self.reader.trouble}")
         try:
             self.display.show(seen)
-        except (httpx.HTTPError, PrefectException, RuntimeError, ValueError) as error:
-            self._say(f"progress is not shown, Prefect's server does not take it: {error}")
+        except Exception as error:  # Prefect's server, the picture, the terminal: likewise
+            self._say(f"progress is not shown: {error}")
         return seen
 
     def _say(self, trouble: str) -> None:
-        if trouble != self._trouble:
-            self._trouble = trouble
+        """Warn once of each trouble."""
+        if trouble not in self._said:
+            self._said.add(trouble)
             get_run_logger().warning("%s", trouble)
 
 
@@ -308,7 +316,7 @@ def show_from_afar(settings: Settings, watched: Watched, steps: Sequence[StepRun
     try:
         seen = Reader(settings, watched.plan, watched.job.name).read(steps)
         return Display(watched).publish(seen)
-    except (FineTuneError, httpx.HTTPError, PrefectException, RuntimeError, ValueError) as error:
+    except Exception as error:  # a poller watches other runs, too
         get_run_logger().warning("job %s is not shown: %s", watched.job.name, error)
         return False
 

@@ -100,7 +100,7 @@ def test_the_report_is_written_as_data(planning: RunningEmulator, tmp_path: Path
     planned()
 
     report = json.loads((tmp_path / "var/plan/report.json").read_text())
-    assert set(report) == {"findings", "parameters", "would_create", "estimate"}
+    assert set(report) == {"findings", "parameters", "would_create", "candidates", "estimate"}
     assert set(report["findings"][0]) == {"gate", "level", "what", "change"}
     assert {"name", "value", "origin"} == set(report["parameters"][0])
     origins = {one["name"]: one["origin"] for one in report["parameters"]}

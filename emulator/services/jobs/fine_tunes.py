@@ -113,10 +113,18 @@ class FineTunes:
         job = self.runs.record(child["root"])
         for output, inner in job["bound_outputs"].items():
             if inner == step.output == CHECKPOINTED and output in job.get("output_places", {}):
-                place = self.sources.locations.path(self._place(job, output))
-                place.mkdir(parents=True, exist_ok=True)
-                return {"checkpoint_folder": str(place)}
+                return {"checkpoint_folder": str(self._writable(child, self._place(job, output)))}
         return {}
+
+    def _writable(self, child: Record, uri: str) -> Path:
+        """A folder of the workspace's storage. Raises StepFailed: there is no such storage."""
+        try:
+            place = self.sources.locations.path(uri)
+        except UNREADABLE as problem:
+            text = f"Output '{uri}' cannot be written. {problem}"
+            raise StepFailed(child["name"], self.runs.error("DataAccessError", text)) from problem
+        place.mkdir(parents=True, exist_ok=True)
+        return place
 
     def _place(self, job: Record, output: str) -> str:
         """Where a job's output goes: as it says, or where the service puts it."""

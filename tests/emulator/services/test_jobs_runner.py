@@ -286,6 +286,18 @@ def test_a_service_that_fails_begins_no_program(tmp_path):
     assert not (tmp_path / "workloads" / "model_import.started").exists()
 
 
+def put_with_checkpoints(b: Any, place: str) -> None:
+    """A job that says where its checkpoints go."""
+    properties = body()
+    properties["outputs"]["checkpoints"] = {"jobOutputType": "uri_folder", "uri": place}
+    properties["jobs"]["step"]["outputs"]["pytorch_model_folder"] = {
+        "value": "${{parent.outputs.checkpoints}}", "type": "literal",
+    }  # fmt: skip
+    made = submission(WORKSPACE, "j", properties, COMPONENT, b.clusters, time.time())
+    for record in (*made.steps, made.job):
+        b.runner.runs.jobs.put(record)
+
+
 def test_an_output_goes_where_the_job_says_and_what_is_there_already_stays(tmp_path):
     place = "azureml://datastores/workspaceblobstore/paths/fine-tune/k/checkpoints"
 
@@ -294,14 +306,7 @@ def test_an_output_goes_where_the_job_says_and_what_is_there_already_stays(tmp_p
             kept = b.runner.fine_tunes.sources.locations.path(place) / "checkpoint-3" / "state.pt"
             kept.parent.mkdir(parents=True)
             kept.write_text("of an earlier job")
-            properties = body()
-            properties["outputs"]["checkpoints"] = {"jobOutputType": "uri_folder", "uri": place}
-            properties["jobs"]["step"]["outputs"]["pytorch_model_folder"] = {
-                "value": "${{parent.outputs.checkpoints}}", "type": "literal",
-            }  # fmt: skip
-            made = submission(WORKSPACE, "j", properties, COMPONENT, b.clusters, time.time())
-            for record in (*made.steps, made.job):
-                b.runner.jobs.put(record)
+            put_with_checkpoints(b, place)
             await b.runner.submit("j")
             job = await b.ended()
 
@@ -309,6 +314,20 @@ def test_an_output_goes_where_the_job_says_and_what_is_there_already_stays(tmp_p
             assert kept.read_text() == "of an earlier job"
             spec = json.loads((kept.parents[1] / "spec.json").read_text())
             assert spec["paths"]["checkpoint_folder"] == str(kept.parents[1])
+
+    run(work())
+
+
+def test_checkpoints_that_have_no_place_fail_the_step_with_the_place(tmp_path):
+    async def work() -> None:
+        async with bench(tmp_path) as b:
+            put_with_checkpoints(b, "azureml://datastores/nowhere/paths/k")
+            await b.runner.submit("j")
+            job = await b.ended()
+
+            (error,) = job["error"]["error"]["details"]
+            assert error["code"] == "DataAccessError" and "nowhere" in error["message"]
+            assert b.steps() == ["Completed"] * 3 + ["Failed", "NotStarted"]
 
     run(work())
 

@@ -222,12 +222,12 @@ def test_early_stopping_goes_back_to_the_best_weights(train: Train) -> None:
 
 def test_a_training_that_got_worse_keeps_its_best_weights_however_it_ended(train: Train) -> None:
     ran = train(
-        learning_rate=0.3, num_train_epochs=4, lr_scheduler_type="constant", save_total_limit=1
+        learning_rate=0.3, num_train_epochs=2, lr_scheduler_type="constant", save_total_limit=1
     )
     evaluated = ran.curve("eval_loss")
     best = min(evaluated, key=lambda one: one[1])[0]
 
-    assert best < evaluated[-1][0] == 12
+    assert best < evaluated[-1][0] == 6
     assert ran.weights() == ran.weights(f"checkpoints/checkpoint-{best}")
 
 
