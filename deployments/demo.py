@@ -20,6 +20,8 @@ from typing import Any
 from deployments.local_stack import (
     ROOT,
     VAR,
+    NotStarted,
+    PortTaken,
     emulator,
     free_port,
     need_emulator,
@@ -38,7 +40,19 @@ def main(argv: list[str], program: str = "python -m deployments.demo") -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir(parents=True)
-    began = time.monotonic()
+    try:
+        return show(time.monotonic())
+    except (NotStarted, PortTaken) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def show(began: float) -> int:
+    """Run the flow against an emulator and print what came of it; the exit code.
+
+    Raises:
+        NotStarted, PortTaken: the emulator or the Prefect server did not come up.
+    """
     print("Starting an emulated Azure ML and a Prefect server on this machine ...", flush=True)
     with (
         emulator(HOME / "emulator", "--weights", "smollm2", "--preload") as azure,

@@ -2,6 +2,7 @@
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
+from prefect.utilities.annotations import opaque
 
 from finetuning.errors import NotApproved
 from finetuning.form.context import RunContext
@@ -83,7 +84,8 @@ def train(context: RunContext, plan: Plan, guard: Guard, *, then_serve: bool = F
     ``then_serve``: begin the endpoint, which costs nothing without a deployment, while the job
     trains.
     """
-    compute = ensure_compute.submit(context, plan.compute, wait_for=[plan], return_state=False)
+    after_plan = [opaque(plan)]  # of the plan, not of the gates whose facts are in it
+    compute = ensure_compute.submit(context, plan.compute, wait_for=after_plan, return_state=False)
     prepared = preparation(plan.data).submit(plan.data, context.settings, plan.content)
     checked = check_prepared_data.submit(prepared, plan)
     suites = settle_suites.submit(context, plan, prepared) if plan.evaluation else None

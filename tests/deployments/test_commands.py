@@ -56,6 +56,41 @@ def test_a_run_is_found_by_its_id_its_beginning_its_name_and_as_the_last(told, t
     assert missing.returncode == 1 and "is called 'no-such-run'" in missing.stderr
 
 
+def test_the_runs_steps_are_joined_as_the_tutorial_tells_them(triggered, served: Stack) -> None:
+    wanted = {"flow_runs": {"id": {"any_": [triggered]}}, "limit": 200}
+    steps = served.server.ask("POST", "/task_runs/filter", wanted)
+    names = {one["id"]: one["name"].rsplit("-", 1)[0] for one in steps}
+
+    lines = {
+        names[one["id"]]: {
+            names[source["id"]]
+            for inputs in one["task_inputs"].values()
+            for source in inputs
+            if source["input_type"] == "task_run" and source["id"] in names
+        }
+        for one in steps
+    }
+
+    assert lines["Pin the plan"] == {"Connect to the workspace"}
+    assert lines["Verify or create the GPU compute"] == {"Pin the plan"}
+    assert "Pin the plan" in lines["Prepare the data"]
+    assert lines["Submit the fine-tuning job"] == {
+        "Verify or create the GPU compute",
+        "Upload the data",
+        "Gate: the prepared data",
+    }
+    assert lines["Wait for the fine-tuning job"] == {"Submit the fine-tuning job"}
+    assert lines["Register the fine-tuned model"] == {"Wait for the fine-tuning job"}
+    assert lines["Deploy the fine-tuned model"] == {
+        "Register the fine-tuned model",
+        "Create the endpoint",
+    }
+    assert "Test the endpoint" in lines["Delete the endpoint"]
+    assert "Pin the plan" not in lines["Delete the endpoint"]
+    gates = [name for name in lines if name.startswith("Gate: the foundation model")]
+    assert gates and all(lines[one] == {"Pin the plan"} for one in gates)  # its group
+
+
 def test_the_report_is_text_a_page_and_data(told, triggered, tmp_path: Path) -> None:
     text, page = told("report", triggered), tmp_path / "report.html"
     data = json.loads(told("report", triggered, "--json", "--html", str(page)).stdout)
