@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import signal
@@ -73,6 +74,8 @@ def problems(found: Mapping[str, Any]) -> list[str]:
         wrong.append("The better model does not have the traffic.")
     if not found["returned"]:
         wrong.append("The crashing model's traffic did not go back to the old one.")
+    elif math.isnan(found["return_seconds"]):
+        wrong.append("How long the way back took was not measured.")
     elif found["return_seconds"] > RETURNS_WITHIN_S:
         wrong.append(f"The traffic was back after {found['return_seconds']:.1f} s only.")
     if found["failed"] != found["failed_by_the_crash"]:

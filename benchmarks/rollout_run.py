@@ -49,6 +49,11 @@ DEADLINES: dict[str, Any] = {
 }
 
 
+def say(what: str) -> None:
+    """Print to whoever watches; what the SDK prints meanwhile goes to the log."""
+    print(what, file=sys.__stdout__, flush=True)
+
+
 def conversations(file: Path, seed: int, answer: str) -> str:
     """Write questions of random letters, all with one answer; another seed, other questions."""
     draw, lines = random.Random(seed), []
@@ -191,7 +196,7 @@ def crashed(version: str) -> tuple[str, Crash]:
         promoted = promote(Promote(**values, probe_initial_delay_s=1, deadlines=DEADLINES))
         outcome = str(promoted.outcome)
     except PromotionError as error:
-        print(f"  {str(error)[:160]}", flush=True)
+        say(f"  {str(error)[:160]}")
         outcome = "returned"
     crash.join(60)
     _tell_emulator("DELETE")
@@ -200,17 +205,17 @@ def crashed(version: str) -> tuple[str, Crash]:
 
 def scenario(folder: Path) -> dict[str, Any]:
     """Run it all; the report."""
-    print("champion: trained for one step; the first model of all simply serves", flush=True)
+    say("champion: trained for one step; the first model of all simply serves")
     champion = trained(folder / "champion", 1, GOOD)
     (first,) = traffic()
     with under_load() as load:
-        print("better: trained for sixty; takes the traffic by steps", flush=True)
+        say("better: trained for sixty; takes the traffic by steps")
         better = trained(folder / "better", 60, GOOD)
         promoted = traffic()
-        print("worse: trained on other answers; its verdict keeps it away", flush=True)
+        say("worse: trained on other answers; its verdict keeps it away")
         worse = trained(folder / "worse", 60, OTHER)
         untouched = traffic() == promoted
-        print("crashing: its process dies under its first share of the traffic", flush=True)
+        say("crashing: its process dies under its first share of the traffic")
         outcome, crash = crashed(worse.registered.version)
         returned = traffic() == promoted
     by_crash = [one for one in load.failed if one[0] == crash.candidate]
@@ -231,6 +236,7 @@ def scenario(folder: Path) -> dict[str, Any]:
 
 def main(target: Path) -> None:
     """Run the scenario and leave its report."""
+    sys.stdout = sys.stderr
     found = scenario(target.parent / "conversations")
     target.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
