@@ -11,7 +11,7 @@ BENCHMARKS ?= imports overhead wall growth waiting
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo up test check format plan reap bench bench-data bench-gate bench-emulator faults audit deploy screenshots blocks \
+.PHONY: help setup demo up test soak check format plan reap bench bench-data bench-gate bench-emulator faults audit deploy screenshots blocks \
 	automations lock clean
 .DEFAULT_GOAL := help
 
@@ -33,8 +33,11 @@ demo: $(READY)  ## the whole fine-tune against the emulator, and what came of it
 up: $(READY)  ## the whole system stays up; press Run on 127.0.0.1:4200 (ARGS="--port 4300")
 	$(BIN)/python -m deployments.up $(ARGS)
 
-test: $(READY)  ## all tests
+test: $(READY)  ## all tests but those of make soak
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
+
+soak: $(READY)  ## many runs at once: two workers die, a few faults; minutes
+	$(BIN)/python -m pytest -m soak
 
 check: $(READY)  ## format, lint, types, import walls
 	$(BIN)/ruff format --check --quiet

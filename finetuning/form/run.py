@@ -341,7 +341,7 @@ class FineTune(Choice):
     model: ModelChoice = Field(
         default_factory=ModelChoice,
         title="Base model",
-        description="The foundation model that is fine-tuned.",
+        description="The foundation model to fine-tune.",
     )
     compute: ComputeChoice = Field(
         default_factory=ComputeChoice,
@@ -351,7 +351,7 @@ class FineTune(Choice):
     data: DataChoice = Field(
         default_factory=DataChoice,
         title="Training data",
-        description="The conversations to train and test on.",
+        description="The conversations to train on, and to test with.",
     )
     parameters: FineTuneParameters = Field(
         default_factory=FineTuneParameters,

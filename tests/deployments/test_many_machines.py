@@ -27,7 +27,7 @@ LIMIT = 5
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.soak,
     pytest.mark.timeout(600),
     pytest.mark.skipif(
         not (POSTGRES and REDIS), reason="Debian's postgresql or redis-server is not installed"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,11 +21,14 @@ REAPER = "reap/every-15-minutes"
 NO_POSTGRES = pytest.mark.skipif(not POSTGRES, reason="Debian's postgresql is not installed")
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=NO_POSTGRES)])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=NO_POSTGRES)])
 def served(
-    request: pytest.FixtureRequest, shared_emulator: RunningEmulator, tmp_path: Path
+    request: pytest.FixtureRequest,
+    shared_emulator: RunningEmulator,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
     """A server on the database, and the declared deployments served to it."""
+    tmp_path = tmp_path_factory.mktemp("schedules")
     with ExitStack() as stack:
         database = dict(QUICK)
         if request.param == "postgresql":

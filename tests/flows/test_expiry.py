@@ -12,7 +12,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 from prefect.runtime import flow_run
-from prefect.states import AwaitingRetry, Completed
+from prefect.states import AwaitingRetry, Completed, Crashed
 
 from finetuning.azure.client import open_client
 from finetuning.azure.naming import run_key
@@ -50,7 +50,8 @@ def test_a_run_that_begins_again_wants_what_it_makes_no_longer(stage: RunningEmu
     with get_client(sync_client=True) as client:
         made = client.create_flow_run(dated, parameters={"run": KEPT})
         first, begun_before = begin(made.id)
-        client.set_flow_run_state(made.id, AwaitingRetry(), force=True)
+        for state in (Crashed(), AwaitingRetry()):  # a restart, and no retry on purpose
+            client.set_flow_run_state(made.id, state, force=True)
         ran = client.read_flow_run(made.id)
     assert ran.start_time is not None
     until("a second has passed", lambda: (datetime.now(UTC) - ran.start_time).total_seconds() > 1.5)
