@@ -1,6 +1,7 @@
 """What ``emulator/README.md`` says is so: its operations, latencies, options, faults, examples."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -53,9 +54,12 @@ def test_the_example_of_a_notebook_starts_an_emulator(tmp_path):
 
 def test_the_example_of_pytest_passes(tmp_path):
     (tmp_path / "test_example.py").write_text(block("python", "def test_"))
+    # As if it were installed: the fixture comes by an entry point then.
+    plugin = ["-p", "no:azureml-emulator", "-p", "emulator.pytest_plugin"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "test_example.py"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
+        [sys.executable, "-m", "pytest", "-q", *plugin, "test_example.py"],
+        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
 
     assert ran.returncode == 0 and "1 passed" in ran.stdout, ran.stdout[-2000:]

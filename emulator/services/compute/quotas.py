@@ -26,6 +26,9 @@ from emulator.store import Store
 KIND = "compute"
 DEPLOYMENT = "deployment"
 PROVIDER = "Microsoft.MachineLearningServices"
+#: The last api-version whose list of sizes has another name (azure-mgmt-machinelearningservices
+#: 1.0.1: models, VirtualMachineSizeListResult).
+OLD_SIZES = "2020-08-01"
 #: Computes that a region takes at most, once raised (MicrosoftDocs, how-to-manage-quotas).
 MOST_CLUSTERS = 2500
 #: Deployments reserve a fifth more than their instances, so that Azure can upgrade them
@@ -182,7 +185,9 @@ def is_dedicated(cluster: dict[str, Any]) -> bool:
 
 
 async def list_sizes(quotas: Quotas, request: Request) -> Response:
-    return JSONResponse({"value": quotas.catalogue.vm_sizes})
+    is_old = request.query_params["api-version"] <= OLD_SIZES
+    name = "amlCompute" if is_old else "value"
+    return JSONResponse({name: quotas.catalogue.vm_sizes})
 
 
 async def list_usages(quotas: Quotas, request: Request) -> Response:

@@ -58,7 +58,7 @@ MGMT = (
     Use(
         "virtual_machine_sizes.list",
         RIGHT,
-        lambda w: len(w.mgmt.virtual_machine_sizes.list("westeurope").value) > 10,
+        lambda w: len(w.mgmt.virtual_machine_sizes.list("westeurope").aml_compute) > 10,
     ),
     Use("usages.list", RIGHT, lambda w: len(list(w.mgmt.usages.list("westeurope"))) > 10),
     Use("quotas.list", RIGHT, lambda w: len(list(w.mgmt.quotas.list("westeurope"))) > 10),
@@ -88,7 +88,7 @@ def listed_by_folder(world: ForeignWorld) -> bool:
         world.container.upload_blob(name, b"x", overwrite=True)
     flat = names(world.container.list_blobs(name_starts_with="l/"))
     tree = names(world.container.walk_blobs(name_starts_with="l/"))
-    return flat == ["l/1", "l/2", "l/deep/3"] and tree == ["l/1", "l/2", "l/deep/"]
+    return flat == ["l/1", "l/2", "l/deep/3"] and sorted(tree) == ["l/1", "l/2", "l/deep/"]
 
 
 def kept_a_condition(world: ForeignWorld) -> bool:

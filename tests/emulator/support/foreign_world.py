@@ -16,6 +16,20 @@ from tests.emulator.support.pyfunc_models import write_model
 SIZE = "Standard_NC24ads_A100_v4"
 
 
+def mlflow_client(address: str) -> Any:
+    """MLflow's client of a workspace, once its server answers.
+
+    The plugin finds a run's artifacts by the process's own tracking URI. A server that comes up
+    slowly is asked again, and what creates something is not to be asked twice.
+    """
+    import mlflow
+
+    mlflow.set_tracking_uri(address)
+    client = mlflow.MlflowClient(address, address)
+    client.search_experiments(max_results=1)
+    return client
+
+
 class ForeignWorld:
     """Clients and what they need; made when first asked for."""
 
@@ -130,17 +144,16 @@ class ForeignWorld:
 
     @cached_property
     def mlflow(self) -> Any:
-        from mlflow import MlflowClient
-
-        return MlflowClient(tracking_uri=self.tracking, registry_uri=self.tracking)
+        return mlflow_client(self.tracking)
 
     @cached_property
     def run(self) -> str:
         """A run of MLflow's client, with a metric and a model among its artifacts."""
+        model = write_model(self.folder / self.fresh("doubling"))
         self.experiment = self.mlflow.create_experiment(self.fresh("foreign"))
         run = str(self.mlflow.create_run(self.experiment).info.run_id)
         self.mlflow.log_metric(run, "loss", 0.5, step=1)
-        self.mlflow.log_artifacts(run, str(write_model(self.folder / "doubling")), "model")
+        self.mlflow.log_artifacts(run, str(model), "model")
         self.mlflow.set_terminated(run)
         return run
 
@@ -151,7 +164,11 @@ class ForeignWorld:
         return [one.info.run_id for one in found]
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Let go of connections, and of what MLflow keeps for the whole process."""
+        if "mlflow" in self.__dict__:
+            import mlflow
+
+            mlflow.set_tracking_uri(None)
         for name in ("mgmt", "container", "credential"):
             if name in self.__dict__:
                 self.__dict__[name].close()

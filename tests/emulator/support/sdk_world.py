@@ -136,10 +136,10 @@ class World:
     @cached_property
     def mlflow_registered(self) -> str:
         """A model that MLflow's own client has registered from a run's artifacts."""
-        import mlflow
+        from tests.emulator.support.foreign_world import mlflow_client
 
         uri = self.ml.workspaces.get(self.env["AZURE_WORKSPACE_NAME"]).mlflow_tracking_uri
-        client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client = mlflow_client(uri)
         experiment = client.create_experiment(fresh("calls"))
         run = client.create_run(experiment).info
         client.log_artifacts(run.run_id, str(self.pyfunc), "model")
