@@ -417,7 +417,7 @@ def test_every_change_of_status_reaches_the_webhook_once_it_listens(tmp_path):
     assert events[0]["subject"].startswith("experiments/")
     completed = [e for e in events if e["type"] == "Microsoft.MachineLearningServices.RunCompleted"]
     assert len(completed) == len({e["data"]["runId"] for e in events})  # once of each run
-    assert all("runStatus" not in e["data"] and e["data"]["runTags"] for e in completed)
+    assert all("runStatus" not in e["data"] and "runTags" in e["data"] for e in completed)
 
 
 @pytest.mark.parametrize(("asked", "kept"), [("true", True), ("false", False)])

@@ -120,7 +120,7 @@ def test_a_split_too_small_to_cut_is_refused_with_what_would_be_empty(
 ) -> None:
     content = [reasoned(number) for number in range(rows)]
 
-    with pytest.raises(DataError, match=f"'train' is too small to cut: of {rows} rows .*{lacking}"):
+    with pytest.raises(DataError, match=f"'train' is too small to cut: its {rows} rows .*{lacking}"):
         prepare(local(tmp_path, content), tmp_path / "out")
 
 

@@ -138,4 +138,4 @@ def test_help_begins_with_a_line_of_usage_and_groups_the_fields(
     assert ended.value.code == 0
     assert printed.startswith("usage: python -m flows.plan [--run FILE] [--FIELD VALUE ...]")
     assert "Plan a fine-tune." in printed
-    assert "data options:\n  The conversations to train and test on." in printed
+    assert "--help-all lists every field" in printed
