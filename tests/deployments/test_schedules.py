@@ -28,18 +28,18 @@ def served(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
     """A server on the database, and the declared deployments served to it."""
-    tmp_path = tmp_path_factory.mktemp("schedules")
+    folder = tmp_path_factory.mktemp("schedules")
     with ExitStack() as stack:
         database = dict(QUICK)
         if request.param == "postgresql":
-            address = stack.enter_context(postgres(tmp_path))
+            address = stack.enter_context(postgres(folder))
             database["PREFECT_API_DATABASE_CONNECTION_URL"] = address
         stack.enter_context(environment(database))
-        settings = stack.enter_context(prefect_server(tmp_path / "prefect", free_port()))
-        env = {**shared_emulator.env, **settings, "FINETUNE_DATA": str(tmp_path / "data")}
+        settings = stack.enter_context(prefect_server(folder / "prefect", free_port()))
+        env = {**shared_emulator.env, **settings, "FINETUNE_DATA": str(folder / "data")}
         serve = [sys.executable, "-m", "deployments.serve"]
-        stack.enter_context(running(serve, tmp_path / "serve.log", env))
-        server = Server(env, tmp_path)
+        stack.enter_context(running(serve, folder / "serve.log", env))
+        server = Server(env, folder)
         until("the deployments are served", lambda: server.serves("refresh-data/monthly"))
         yield server
 

@@ -21,7 +21,7 @@ from tests.faults.secrets_seen import Secrets
 from tests.support.runs import names
 
 #: Longest that one run may take before it counts as hanging.
-RUN_WITHIN_S = 600.0
+RUN_WITHIN_S = 240.0
 #: Words of which one must be in the message of a run that failed by a connection's fault.
 CONNECTION = ("connection", "timed out", "timeout", "no answer", "reset", "disconnected", "aborted")
 
@@ -40,11 +40,11 @@ def tiny_run(key: str, number: int) -> FineTune:
             },
             "test": {"max_new_tokens": 4},
             "deadlines": {
-                "compute_minutes": 3,
-                "training_minutes": 6,
-                "deployment_minutes": 5,
-                "deletion_minutes": 3,
-                "outage_minutes": 2,
+                "compute_minutes": 1,
+                "training_minutes": 3,
+                "deployment_minutes": 2,
+                "deletion_minutes": 1,
+                "outage_minutes": 1,
                 "poll_seconds": 0.5,
             },
         }
