@@ -68,7 +68,8 @@ def weights():
 
 
 def fresh(word):
-    return f"{word}-{uuid.uuid4().hex[:8]}"
+    # A letter first: Azure refuses a compute whose name ends in a hyphen and digits alone.
+    return f"{word}-x{uuid.uuid4().hex[:7]}"
 
 
 def journal(emulator, since, *needles):

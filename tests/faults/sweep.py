@@ -52,7 +52,7 @@ def tiny_run(key: str, number: int) -> FineTune:
 
 
 def cluster_of(key: str) -> str:
-    return f"c-{run_key('', key)}"
+    return f"c-x{run_key('', key)}"  # never digits alone, which Azure refuses after a hyphen
 
 
 @dataclass

@@ -57,7 +57,7 @@ def asked(requests: list[dict[str, Any]]) -> set[str]:
 
 
 def test_what_runs_request_and_what_the_table_says_are_the_same(stage: RunningEmulator) -> None:
-    cluster = {"name": f"rights-{uuid.uuid4().hex[:8]}"}
+    cluster = {"name": f"rights-x{uuid.uuid4().hex[:7]}"}
     seen = stage.requests()
     before = seen[-1]["index"] if seen else 0
     fine_tune(small(uuid.uuid4().hex, compute=cluster, data={"refresh": True, "percentage": 3}))

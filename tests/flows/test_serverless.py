@@ -20,7 +20,7 @@ GPU = {"instance_type": "Standard_NC24ads_A100_v4"}
 
 def test_a_serverless_run_makes_no_cluster(stage: RunningEmulator) -> None:
     steps: dict[str, Any] = {"model_import": CPU, "preprocess": CPU, "finetune": GPU}
-    compute = {"name": f"never-{uuid.uuid4().hex[:8]}", "steps": steps}
+    compute = {"name": f"never-x{uuid.uuid4().hex[:7]}", "steps": steps}
     before = stage.requests()[-1]["index"] if stage.requests() else 0
 
     result = fine_tune(small(uuid.uuid4().hex, compute=compute))

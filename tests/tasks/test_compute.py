@@ -30,7 +30,7 @@ def test_sizes_and_quota_come_from_the_region(settings: Settings, nothing_is_wri
 def made_cluster(settings: Settings) -> Iterator[str]:
     from azure.ai.ml.entities import AmlCompute
 
-    name = f"gate-{uuid.uuid4().hex[:8]}"
+    name = f"gate-x{uuid.uuid4().hex[:7]}"
     cluster = AmlCompute(
         name=name, size="Standard_NC24s_v3", max_instances=3, tier="low_priority",
         idle_time_before_scale_down=240,

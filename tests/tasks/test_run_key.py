@@ -84,7 +84,7 @@ def queued(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """A run whose job waits for ever, on a cluster of no nodes."""
     from azure.ai.ml.entities import AmlCompute
 
-    client, cluster = open_client(settings), f"empty-{uuid.uuid4().hex[:8]}"
+    client, cluster = open_client(settings), f"empty-x{uuid.uuid4().hex[:7]}"
     made = AmlCompute(name=cluster, size="Standard_ND40rs_v2", tier="dedicated", max_instances=0)
     client.compute.begin_create_or_update(made).wait()
     run = form(uuid.uuid4().hex, parameters={"num_train_epochs": 2})
